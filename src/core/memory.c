@@ -1,0 +1,112 @@
+#define _GNU_SOURCE
+#include "core/memory.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+static atomic_int_fast64_t allocation_count;
+
+static eh_status checked_bytes(int64_t count, size_t element_bytes, size_t *bytes)
+{
+    if (count < 0 || __builtin_mul_overflow((size_t)count, element_bytes, bytes))
+        return eh_error(EH_MACHINE, "out of memory: %lld elements of %zu bytes were asked for", (long long)count,
+                        element_bytes);
+    return EH_OK;
+}
+
+eh_status eh_alloc(int64_t count, size_t element_bytes, void **block)
+{
+    size_t bytes = 0;
+    EH_TRY(checked_bytes(count, element_bytes, &bytes));
+    void *fresh = calloc(bytes ? bytes : 1, 1);
+    if (fresh == NULL)
+        return eh_error(EH_MACHINE, "out of memory: %zu bytes were asked for", bytes);
+    atomic_fetch_add_explicit(&allocation_count, 1, memory_order_relaxed);
+    *block = fresh;
+    return EH_OK;
+}
+
+eh_status eh_resize(int64_t old_count, int64_t count, size_t element_bytes, void **block)
+{
+    size_t bytes = 0;
+    EH_TRY(checked_bytes(count, element_bytes, &bytes));
+    void *fresh = realloc(*block, bytes ? bytes : 1);
+    if (fresh == NULL)
+        return eh_error(EH_MACHINE, "out of memory: %zu bytes were asked for", bytes);
+    atomic_fetch_add_explicit(&allocation_count, 1, memory_order_relaxed);
+    const size_t old_bytes = (size_t)old_count * element_bytes;
+    if (bytes > old_bytes)
+        memset((char *)fresh + old_bytes, 0, bytes - old_bytes);
+    *block = fresh;
+    return EH_OK;
+}
+
+eh_status eh_reserve(int64_t count, int64_t *capacity, size_t element_bytes, void **block)
+{
+    if (count <= *capacity)
+        return EH_OK;
+    int64_t wanted = *capacity > 0 ? *capacity : 8;
+    while (wanted < count) wanted = wanted <= INT64_MAX / 2 ? wanted * 2 : count;
+    size_t bytes = 0;
+    EH_TRY(checked_bytes(wanted, element_bytes, &bytes));
+    void *fresh = realloc(*block, bytes);
+    if (fresh == NULL)
+        return eh_error(EH_MACHINE, "out of memory: %zu bytes were asked for", bytes);
+    atomic_fetch_add_explicit(&allocation_count, 1, memory_order_relaxed);
+    *block = fresh;
+    *capacity = wanted;
+    return EH_OK;
+}
+
+void eh_free_block(void **block)
+{
+    free(*block);
+    *block = NULL;
+}
+
+eh_status eh_copy_string(const char *text, char **copy)
+{
+    return eh_copy_bytes(text, strlen(text), copy);
+}
+
+eh_status eh_copy_bytes(const char *bytes, size_t size, char **copy)
+{
+    char *fresh = NULL;
+    EH_TRY(EH_ALLOC((int64_t)size + 1, &fresh));
+    if (size > 0)
+        memcpy(fresh, bytes, size);
+    *copy = fresh;
+    return EH_OK;
+}
+
+eh_status eh_map(size_t bytes, const char *purpose, void **block)
+{
+    void *fresh = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (fresh == MAP_FAILED)
+        return eh_error(EH_MACHINE, "out of memory: %.1f MiB for %s were asked for", (double)bytes / 1048576, purpose);
+    madvise(fresh, bytes ? bytes : 1, MADV_HUGEPAGE); // a hint: without huge pages it is only slower
+    atomic_fetch_add_explicit(&allocation_count, 1, memory_order_relaxed);
+    *block = fresh;
+    return EH_OK;
+}
+
+void eh_unmap(void **block, size_t bytes)
+{
+    if (*block != NULL)
+        munmap(*block, bytes ? bytes : 1);
+    *block = NULL;
+}
+
+int64_t eh_allocation_count(void)
+{
+    return atomic_load_explicit(&allocation_count, memory_order_relaxed);
+}
+
+size_t eh_peak_resident_bytes(void)
+{
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+}
