@@ -1,0 +1,228 @@
+// What a device can do: memory, and the operations that the transformer is made of. A backend (reference, cpu, cuda) is
+// one const table of functions; the model sees an eh_backend and never asks which. Conventions:
+//  - Tensors are dense and row-major; the last dimension is contiguous. Sequences are packed: [tokens, ...], no
+//  padding.
+//  - Weights, activations and gradients may be EH_F32, EH_BF16 or EH_F16; sums, statistics and probabilities are fp32.
+//  - "written" outputs are overwritten, "added to" outputs are accumulated into (the caller zeroes them first).
+//  - Calls are queued in order; results are on the host after eh_backend_download or eh_backend_wait. Not collective.
+//  - The results do not depend on thread count or on other calls: sums have a fixed order.
+//  - Shapes are checked once for all backends in backend.c; a mismatch is a broken invariant (EH_ASSERT).
+#ifndef EH_BACKEND_BACKEND_H
+#define EH_BACKEND_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct eh_backend eh_backend;
+typedef struct eh_buffer eh_buffer; // memory of the device; only the backend may look inside
+
+typedef enum { EH_F32, EH_BF16, EH_F16, EH_I32 } eh_dtype;
+size_t eh_dtype_bytes(eh_dtype dtype);
+const char *eh_dtype_name(eh_dtype dtype); // "fp32", "bf16", "fp16", "int32"
+
+// A view of device memory. All zero is "no tensor", which is how optional arguments are left out.
+typedef struct {
+    eh_buffer *buffer; // borrowed
+    size_t offset;     // bytes from the buffer's start
+    eh_dtype dtype;
+    int dimension_count;
+    int64_t shape[4];
+} eh_tensor;
+
+int64_t eh_tensor_count(const eh_tensor *tensor); // elements
+size_t eh_tensor_bytes(const eh_tensor *tensor);
+static inline bool eh_tensor_exists(const eh_tensor *tensor)
+{
+    return tensor != NULL && tensor->buffer != NULL;
+}
+eh_tensor eh_tensor_rows(const eh_tensor *tensor, int64_t first, int64_t count); // view of rows of the first dimension
+// View of the same elements under another shape (as many elements).
+eh_tensor eh_tensor_reshape(const eh_tensor *tensor, int dimension_count, const int64_t *shape);
+
+// --- The device and its memory ---------------------------------------------------------
+// name: "auto", "reference", "cpu" or "cuda". `local_rank` picks the GPU. threads 0 means what the binding allows.
+// EH_MACHINE if it was not built or there is no such device; the message says what to do.
+EH_CHECKED eh_status eh_backend_open(const char *name, int local_rank, int threads, eh_backend **backend);
+void eh_backend_close(eh_backend **backend);
+const char *eh_backend_name(const eh_backend *backend);
+const char *eh_backend_description(const eh_backend *backend); // "oneDNN 2.6.3, AVX-512 BF16, 1 thread"
+bool eh_backend_prefers_bf16(const eh_backend *backend);       // products in bf16 are faster than in fp32
+
+// Zeroed memory. `purpose` names it in the message when there is none ("activations") and in memory reports.
+EH_CHECKED eh_status eh_buffer_new(eh_backend *backend, size_t bytes, const char *purpose, eh_buffer **buffer);
+void eh_buffer_free(eh_buffer **buffer);
+size_t eh_buffer_bytes(const eh_buffer *buffer);
+// A buffer that borrows host memory (a memory mapped file): the CPU backends read it in place, others copy it once.
+EH_CHECKED eh_status eh_buffer_view(eh_backend *backend, const void *host, size_t bytes, eh_buffer **buffer);
+// The host address of a tensor where host and device memory are one (reference, cpu), else NULL.
+void *eh_tensor_host(const eh_tensor *tensor);
+
+EH_CHECKED eh_status eh_backend_upload(eh_backend *backend, const void *host, const eh_tensor *tensor);
+EH_CHECKED eh_status eh_backend_download(eh_backend *backend, const eh_tensor *tensor, void *host); // waits
+EH_CHECKED eh_status eh_backend_wait(eh_backend *backend);
+
+// --- Element-wise ------------------------------------------------------------------------
+EH_CHECKED eh_status eh_fill(eh_backend *backend, float value, const eh_tensor *y);
+EH_CHECKED eh_status eh_convert(eh_backend *backend, const eh_tensor *x, const eh_tensor *y); // copies, casts
+EH_CHECKED eh_status eh_add(eh_backend *backend, const eh_tensor *x, const eh_tensor *y);     // y += x
+EH_CHECKED eh_status eh_scale(eh_backend *backend, float factor, const eh_tensor *y);         // y *= factor
+// Dropout (Srivastava et al. 2014), inverted: y = x * mask / (1 - p); the mask is Philox of (seed, first_index + i), so
+// backward is the same call on the gradient. y may be x.
+EH_CHECKED eh_status eh_dropout(eh_backend *backend, const eh_tensor *x, float p, uint64_t seed, uint64_t first_index,
+                                const eh_tensor *y);
+
+typedef enum { EH_GELU_ERF, EH_GELU_TANH, EH_RELU, EH_SILU, EH_TANH } eh_activation;
+// y = act(x), or act(x) * gate where a gate is given (Shazeer 2020). x, gate, y the same shape; y may be x.
+EH_CHECKED eh_status eh_activation_forward(eh_backend *backend, eh_activation kind, const eh_tensor *x,
+                                           const eh_tensor *gate, const eh_tensor *y);
+// grad_x (and grad_gate) written; either may be grad_y.
+EH_CHECKED eh_status eh_activation_backward(eh_backend *backend, eh_activation kind, const eh_tensor *x,
+                                            const eh_tensor *gate, const eh_tensor *grad_y, const eh_tensor *grad_x,
+                                            const eh_tensor *grad_gate);
+
+// --- Rows --------------------------------------------------------------------------------
+// y[i] = table[index[i]] (written) or y[i] += table[index[i]]; index I32 [n], y [n, width]. Embedding lookup, gathering
+// of labelled positions.
+typedef enum { EH_WRITE, EH_ADD } eh_output_mode;
+EH_CHECKED eh_status eh_gather_rows(eh_backend *backend, const eh_tensor *table, const eh_tensor *index,
+                                    eh_output_mode mode, const eh_tensor *y);
+// table[index[i]] += x[i], in ascending i for equal indices: the embedding's gradient.
+EH_CHECKED eh_status eh_scatter_add_rows(eh_backend *backend, const eh_tensor *x, const eh_tensor *index,
+                                         const eh_tensor *table);
+// y[j] += sum_i x[i, j]: the gradient of a bias. x [rows, n], y [n].
+EH_CHECKED eh_status eh_column_sum(eh_backend *backend, const eh_tensor *x, const eh_tensor *y);
+
+// --- Norms ---------------------------------------------------------------------------------
+typedef enum { EH_LAYER_NORM, EH_RMS_NORM } eh_norm_kind;
+// Layer normalisation (Ba et al. 2016) or root mean square normalisation (Zhang & Sennrich 2019, eq. 4) of each row:
+//   s = x + residual (if given; written to `sum`, which may be x or residual), y = weight * (s - mean) * scale + bias,
+// scale = 1/sqrt(var + eps) or 1/sqrt(mean(s^2) + eps). Shapes: x, residual, sum, y [rows, n]; weight, bias [n];
+// mean (layer norm only), scale fp32 [rows], written for the backward pass. Two-pass sums.
+typedef struct {
+    eh_norm_kind kind;
+    float eps;
+    eh_tensor weight, bias; // bias may be missing
+} eh_norm;
+EH_CHECKED eh_status eh_norm_forward(eh_backend *backend, const eh_norm *norm, const eh_tensor *x,
+                                     const eh_tensor *residual, const eh_tensor *sum, const eh_tensor *y,
+                                     const eh_tensor *mean, const eh_tensor *scale);
+// x here is what was normalised (`sum` where there was a residual). grad_x is written, or added to with EH_ADD (the
+// gradient that came along the residual is in it then). grad_weight, grad_bias are added to; may be missing (frozen).
+EH_CHECKED eh_status eh_norm_backward(eh_backend *backend, const eh_norm *norm, const eh_tensor *x,
+                                      const eh_tensor *mean, const eh_tensor *scale, const eh_tensor *grad_y,
+                                      eh_output_mode mode, const eh_tensor *grad_x, const eh_tensor *grad_weight,
+                                      const eh_tensor *grad_bias);
+
+// --- Products --------------------------------------------------------------------------------
+// y[m, n] = alpha * A B + bias (+ y with EH_ADD), A = a or a^T, B = b or b^T. Stored: a [m, k] or, transposed, [k, m];
+// b [k, n] or, transposed, [n, k] (a torch Linear weight is [out, in]: transpose_b). bias [n] or missing. fp32 sums.
+typedef struct {
+    eh_tensor a, b, bias, y;
+    bool transpose_a, transpose_b;
+    float alpha; // 0 means 1
+    eh_output_mode mode;
+    bool b_is_constant; // b stays unchanged for many calls: the backend may keep a packed copy
+} eh_product;
+EH_CHECKED eh_status eh_multiply(eh_backend *backend, const eh_product *product);
+
+// --- Attention ----------------------------------------------------------------------------------
+// A packed sequence's share of the rows. Queries and keys are rows of their tensors; `prefix` rows come before the own
+// keys and may be shared by several segments (a common context or prompt template).
+typedef struct {
+    int32_t query_begin, query_count, key_begin, key_count, prefix_begin, prefix_count;
+} eh_segment;
+
+typedef enum { EH_NO_POSITION_BIAS, EH_ALIBI, EH_RELATIVE_BUCKETS } eh_position_bias;
+
+// Heads inside a wider row: element (t, h, i) is at t * token_stride + h * head_stride + i from the tensor's start. So
+// BLOOM's [tokens, heads, 3, size] and GPT-2's [tokens, 3, heads, size] are three views of one product.
+typedef struct {
+    eh_tensor tensor;
+    int64_t token_stride, head_stride; // elements
+} eh_heads;
+
+typedef struct {
+    int64_t head_count, head_size;
+    float scale; // of the scores; 1 for T5
+    bool causal; // query i of a segment sees the prefix and own keys up to key_count - query_count + i
+    eh_position_bias position_bias;
+    eh_tensor
+        alibi_slopes; // fp32 [heads] (Press et al. 2022); bias = slope * key index, counted over prefix and own keys
+    eh_tensor relative_bias; // [buckets, heads] (Raffel et al. 2020); bucket of key index - query index
+    int bucket_count, bucket_max_distance;
+    bool bidirectional_buckets;
+    eh_tensor segments;              // I32 [segment_count, 6], eh_segment rows
+    const eh_segment *host_segments; // the same on the host, for planning; valid until the call returns
+    int64_t segment_count;
+    float dropout; // of the probabilities; mask from (dropout_seed, position in the segment's score matrix and head)
+    uint64_t dropout_seed;
+} eh_attention;
+
+// output[t, h, :] = softmax(scale q.k + bias) v, never materialised for all pairs. log_sum_exp fp32 [queries, heads] is
+// written for the backward pass; may be missing. A query that sees no key gives 0 and log_sum_exp -inf.
+EH_CHECKED eh_status eh_attention_forward(eh_backend *backend, const eh_attention *attention, const eh_heads *query,
+                                          const eh_heads *key, const eh_heads *value, const eh_heads *output,
+                                          const eh_tensor *log_sum_exp);
+// grad_query, grad_key, grad_value are added to; grad_relative_bias fp32 [buckets, heads] too (may be missing).
+typedef struct {
+    eh_heads query, key, value, output, grad_output;
+    eh_tensor log_sum_exp;
+    eh_heads grad_query, grad_key, grad_value;
+    eh_tensor grad_relative_bias;
+} eh_attention_grads;
+EH_CHECKED eh_status eh_attention_backward(eh_backend *backend, const eh_attention *attention,
+                                           const eh_attention_grads *grads);
+// T5's bucket of a distance key - query (Raffel et al. 2020; transformers' float arithmetic).
+int eh_relative_bucket(int64_t distance, bool bidirectional, int bucket_count, int max_distance);
+
+// --- Output layer with cross-entropy, in vocabulary blocks ----------------------------------------
+// logits[i, v] = scale * hidden[i] . weight[v] + bias[v] for labelled rows only, never stored as a whole.
+//   log_probability[i] = logits[i, target[i]] - log_sum_exp[i]. hidden [n, width], weight [vocab, width], bias fp32
+//   [vocab]
+// or missing, target I32 [n], outputs fp32 [n].
+typedef struct {
+    eh_tensor hidden, weight, bias, target;
+    float scale;
+    eh_tensor log_probability, log_sum_exp;
+} eh_output_layer;
+EH_CHECKED eh_status eh_output_forward(eh_backend *backend, const eh_output_layer *layer);
+// For the loss -sum_i row_weight[i] log_probability[i] (row_weight fp32 [n]): grad_hidden is written, grad_weight and
+// grad_bias are added to (may be missing: frozen). Logits are computed again block by block.
+EH_CHECKED eh_status eh_output_backward(eh_backend *backend, const eh_output_layer *layer, const eh_tensor *row_weight,
+                                        const eh_tensor *grad_hidden, const eh_tensor *grad_weight,
+                                        const eh_tensor *grad_bias);
+// Rows of logits [n, vocab] fp32 -> log-probabilities in place.
+EH_CHECKED eh_status eh_log_softmax_rows(eh_backend *backend, const eh_tensor *logits);
+// index I32 [n]: the largest entry of each row, the first among equals.
+EH_CHECKED eh_status eh_argmax_rows(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
+
+// --- Optimiser ----------------------------------------------------------------------------------------
+// One fused pass of AdamW (Loshchilov & Hutter 2019) over equal ranges; the gradient is multiplied by grad_scale first
+// (clipping, loss scaling). step counts from 1.
+//   decoupled:  m, v as usual; p -= lr * wd * p; p -= lr * (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+//   (torch.optim.AdamW) hf_legacy:  p -= lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + eps), then p -= lr * wd * p
+//   (adamw_hf)
+typedef struct {
+    float learning_rate, beta1, beta2, eps, weight_decay, grad_scale;
+    int64_t step;
+    bool hf_legacy;
+} eh_adamw;
+// weights, m, v fp32; gradient fp32; `copy` (bf16 or fp16, may be missing) receives the rounded new weights.
+EH_CHECKED eh_status eh_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
+                                   const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
+                                   const eh_tensor *copy);
+// Sum of squares in double with a fixed order (blocks of 4096, then a binary tree): the same on any number of threads.
+// Waits. NaN and Inf show in it.
+EH_CHECKED eh_status eh_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

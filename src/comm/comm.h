@@ -1,0 +1,80 @@
+// The ranks of a run: who am I, agreeing on errors, exchanging values, adding gradients in a fixed tree, handing out
+// work. Everything here is collective unless said otherwise. Waiting yields the core, it never spins.
+#ifndef EH_COMM_COMM_H
+#define EH_COMM_COMM_H
+
+#include <mpi.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/status.h"
+
+typedef struct eh_comm eh_comm;
+
+// MPI_Init_thread (serialized), errors returned, not fatal. Without mpirun there is one rank.
+EH_CHECKED eh_status eh_comm_begin(int *argc, char ***argv, eh_comm **comm);
+void eh_comm_end(eh_comm **comm); // MPI_Finalize
+
+int eh_comm_rank(const eh_comm *comm);
+int eh_comm_size(const eh_comm *comm);
+int eh_comm_local_rank(const eh_comm *comm); // among the ranks of this node
+int eh_comm_local_size(const eh_comm *comm);
+MPI_Comm eh_comm_mpi(const eh_comm *comm); // for parallel HDF5 and MPI-IO
+
+// Turns an MPI return code into a status with MPI's own words.
+EH_CHECKED eh_status eh_comm_status(int mpi_code, const char *call);
+#define EH_MPI(call) eh_comm_status((call), #call)
+
+// The end of a phase in which ranks may fail on their own: all get the worst status, and every rank's message becomes
+// that of the lowest rank that has it, with "rank R: " before it if there are several ranks.
+EH_CHECKED eh_status eh_comm_agree(eh_comm *comm, eh_status status);
+// Inside a phase, not collective: prints one line with the rank and the stored message, ends all ranks with the
+// status's exit code within seconds.
+void eh_comm_abort(eh_comm *comm, eh_status status) __attribute__((noreturn));
+
+EH_CHECKED eh_status eh_comm_barrier(eh_comm *comm);
+// Sizes may pass INT_MAX.
+EH_CHECKED eh_status eh_comm_broadcast(eh_comm *comm, void *bytes, size_t size, int root);
+// Broadcast of a block whose size only the root knows; on the other ranks *block is allocated (eh_free).
+EH_CHECKED eh_status eh_comm_broadcast_block(eh_comm *comm, void **block, size_t *size, int root);
+EH_CHECKED eh_status eh_comm_sum_i64(eh_comm *comm, int64_t *values, int count); // in place
+EH_CHECKED eh_status eh_comm_max_i64(eh_comm *comm, int64_t *values, int count);
+EH_CHECKED eh_status eh_comm_max_double(eh_comm *comm, double *values, int count);
+// first = sum of `value` over lower ranks, total over all.
+EH_CHECKED eh_status eh_comm_scan_i64(eh_comm *comm, int64_t value, int64_t *first, int64_t *total);
+// Every rank's block, one after another in rank order, to all ranks (or to the root only, others get NULL and 0).
+// sizes[rank] may be NULL. *all is allocated.
+EH_CHECKED eh_status eh_comm_gather(eh_comm *comm, const void *block, size_t size, int root, void **all, size_t *total,
+                                    size_t *sizes);
+
+// [first, first + count) of `total` things in contiguous, nearly equal parts; not collective.
+void eh_comm_slice(const eh_comm *comm, int64_t total, int64_t *first, int64_t *count);
+
+// --- Fixed-tree sum of gradients (DESIGN section 8) -------------------------------------------------------
+// `leaf_count` micro-batches have one gradient each; leaf i belongs to rank floor(i * size / leaf_count). The sum is
+// that of one binary tree over the leaves, whatever rank holds which. A rank adds its own leaves with eh_tree (partial
+// sums of complete subtrees), then the ranks add theirs.
+typedef struct eh_tree_reducer eh_tree_reducer;
+// Buffers of `count` floats. EH_MACHINE with the size if they do not fit.
+EH_CHECKED eh_status eh_tree_reducer_new(eh_comm *comm, int64_t count, int64_t leaf_count, eh_tree_reducer **reducer);
+void eh_tree_reducer_free(eh_tree_reducer **reducer);
+// Which leaves this rank computes; not collective.
+void eh_tree_reducer_leaves(const eh_tree_reducer *reducer, int64_t *first, int64_t *count);
+// Takes the gradient of this rank's next leaf (in order), not collective.
+EH_CHECKED eh_status eh_tree_reducer_add(eh_tree_reducer *reducer, const float *leaf);
+// The sum over all leaves of all ranks, written to `sum` on every rank; ready for the next step.
+EH_CHECKED eh_status eh_tree_reducer_finish(eh_tree_reducer *reducer, float *sum);
+
+// --- Work handed out on demand --------------------------------------------------------------------------------
+// Items 0 .. count - 1 (order and chunk sizes from the estimated `costs`, the dearest first). A rank asks for its next
+// chunk without waiting for others (an MPI-3 shared counter). Creation and end are collective, next is not.
+typedef struct eh_work_queue eh_work_queue;
+EH_CHECKED eh_status eh_work_queue_new(eh_comm *comm, int64_t count, const double *costs, eh_work_queue **queue);
+// Sets the item indices of the next chunk (borrowed until the next call); *item_count 0 at the end.
+EH_CHECKED eh_status eh_work_queue_next(eh_work_queue *queue, const int64_t **items, int64_t *item_count);
+// Items that all ranks together have taken so far (for the progress line), not collective.
+int64_t eh_work_queue_taken(eh_work_queue *queue);
+void eh_work_queue_free(eh_work_queue **queue);
+
+#endif

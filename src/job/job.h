@@ -1,0 +1,97 @@
+// A job as its YAML file, the presets and --set make it: plain values, every default filled in. schema.c is the one
+// list of keys, types, defaults, ranges and help.
+#ifndef EH_JOB_JOB_H
+#define EH_JOB_JOB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/status.h"
+#include "core/string.h"
+
+typedef enum { EH_USE_TRAIN, EH_USE_EVALUATE, EH_USE_BOTH } eh_data_use;
+typedef enum { EH_TASK_NONE, EH_TASK_GAP_FILL, EH_TASK_REWRITE, EH_TASK_LM, EH_TASK_PREFERRED } eh_task;
+typedef enum { EH_ORDER_STEREOTYPE, EH_ORDER_GROUP, EH_ORDER_BOTH, EH_ORDER_RANDOM, EH_ORDER_REVERSED } eh_pair_order;
+typedef enum { EH_LABELS_APPEND, EH_LABELS_OVERLAY } eh_label_layout;
+typedef enum { EH_BLANK_EACH, EH_BLANK_FIRST } eh_blank;
+
+// One entry of `data:`.
+typedef struct {
+    char *name, *format, *path;
+    eh_data_use use;
+    eh_task task;
+    double holdout; // share of the examples that is held out, [0, 1)
+    char *prompt;   // user template with {text} {answer} {more} {less} {context}; NULL: the task's own
+    eh_pair_order pair_order;
+    eh_label_layout label_layout;
+    eh_blank blank;
+    int64_t limit;      // at most so many rows, 0: all
+    int64_t max_length; // tokens of an input, 0: the model's
+    double replay;      // share of a training batch drawn from this set, 0: in proportion to its size
+} eh_job_data;
+
+// One entry of `evaluate:`.
+typedef struct {
+    char *metric;     // "stereoset", "crows-pairs", "perplexity", ...
+    char *protocol;   // "likelihood", "prompt", "study"; NULL: the metric's default
+    char *data;       // name of a data entry; NULL: all whose format the metric takes
+    char *orders;     // "all", "file"
+    char *wording;    // "a", "b"
+    char *classifier; // folder of a classifier model
+    char *lexicon;
+    int64_t samples, max_new_tokens, limit;
+} eh_job_metric;
+
+typedef struct {
+    int64_t epochs, batch, micro_batches, warmup_steps, max_steps; // max_steps 0: no bound
+    double lr, weight_decay, clip, beta1, beta2, eps, dropout;     // dropout < 0: the model's own
+    char *schedule;                                                // "linear", "constant", "cosine"
+    char *optimizer;                                               // "adamw", "adamw_hf"
+    char *method;                                                  // "full", "lora", "freeze"
+    char *reduction;                                               // "tree", "fast"
+    char *freeze;                                                  // pattern or preset
+    int64_t lora_rank;
+    double lora_alpha;
+    char *lora_targets;
+    double kl, l2;          // weights of the penalties against forgetting
+    int64_t evaluate_every; // steps between held-out losses, 0: each epoch
+} eh_job_train;
+
+typedef struct {
+    int64_t zero;
+    char *recompute, *offload;
+} eh_job_memory;
+
+typedef struct {
+    char *path;         // Hugging Face folder; or
+    char *architecture; // start from random: model_type, with
+    char *config;       // config.json text of the random model (JSON), and
+    char *tokenizer;    // path of a tokenizer.json, or "plant" data's own
+} eh_job_model;
+
+typedef struct {
+    char *path; // of the job file, for messages
+    char *name, *output, *device, *precision, *preset;
+    uint64_t seed;
+    eh_job_model model;
+    eh_job_data *data;
+    int64_t data_count;
+    eh_job_train train;
+    eh_job_memory memory;
+    eh_job_metric *evaluate;
+    int64_t evaluate_count;
+    double checkpoint_minutes;
+    char *launcher; // "mpirun" command line words of `evenhand run`; NULL: found
+    int64_t ranks;
+} eh_job;
+
+// Reads, checks, applies `overrides` ("train.lr=1e-4", may be 0 of them). One run: a job with `sweep:` is split first.
+// EH_INPUT: "jobs/demo.yaml:12: unknown key 'tran': did you mean 'train'?". Not collective.
+EH_CHECKED eh_status eh_job_read(const char *path, const char *const *overrides, int64_t override_count, eh_job *job);
+void eh_job_deinit(eh_job *job);
+// The job with every default written out; reading it gives the same job.
+EH_CHECKED eh_status eh_job_to_yaml(const eh_job *job, eh_string *yaml);
+// The list of keys for --help.
+EH_CHECKED eh_status eh_job_help(eh_string *text);
+
+#endif

@@ -1,0 +1,98 @@
+// A transformer with weights: forward, backward, scoring, generation. One implementation for decoders (BLOOM, GPT-2),
+// encoders (BERT, RoBERTa) and both (T5), driven by a description that src/model/arch_<name>.c reads from config.json.
+#ifndef EH_MODEL_MODEL_H
+#define EH_MODEL_MODEL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+#include "core/status.h"
+
+typedef struct eh_model eh_model;
+
+typedef enum { EH_DECODER, EH_ENCODER, EH_ENCODER_DECODER } eh_model_kind;
+typedef enum { EH_HEAD_CAUSAL, EH_HEAD_SEQ2SEQ, EH_HEAD_MASKED, EH_HEAD_CLASSIFY, EH_HEAD_NEXT_SENTENCE } eh_head;
+typedef enum { EH_FOR_INFERENCE, EH_FOR_TRAINING } eh_model_use;
+
+// Opens a Hugging Face folder. EH_INPUT names file and tensor of what is wrong.
+EH_CHECKED eh_status eh_model_open(eh_backend *backend, const char *folder, eh_dtype compute, eh_model_use use,
+                                   eh_model **model);
+// Random initialisation as the architecture's own (normal, config's initializer_range; norms 1, biases 0), a function
+// of the seed and the parameter's name alone. config_json: the text of a config.json with model_type.
+EH_CHECKED eh_status eh_model_new(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
+                                  eh_model_use use, eh_model **model);
+void eh_model_close(eh_model **model);
+// Writes config.json, generation_config.json and model.safetensors (sharded above 5 GB), beside and renamed; tokenizer
+// files are copied from `tokenizer_folder` (may be NULL). transformers loads it with equal logits.
+EH_CHECKED eh_status eh_model_save(eh_model *model, const char *folder, const char *tokenizer_folder);
+
+eh_model_kind eh_model_kind_of(const eh_model *model);
+eh_head eh_model_head(const eh_model *model);
+const char *eh_model_type(const eh_model *model); // "bloom", "t5", ...
+int64_t eh_model_vocab_size(const eh_model *model);
+int64_t eh_model_max_length(const eh_model *model); // positions, INT64_MAX where there is no bound
+int64_t eh_model_label_count(const eh_model *model);
+// Special ids of config.json, -1 if it has none.
+typedef struct {
+    int32_t bos, eos, pad, decoder_start, mask;
+} eh_special_ids;
+eh_special_ids eh_model_special_ids(const eh_model *model);
+// SHA-256 over names, shapes and values of all weights in name order, hex, 65 bytes: equal models, equal digests.
+EH_CHECKED eh_status eh_model_digest(eh_model *model, char text[65]);
+
+// --- Parameters: one block each for weights and gradients, laid out by this table --------------------------------
+typedef struct {
+    const char *name; // as named_parameters() in transformers
+    int64_t shape[4];
+    int dimension_count;
+    int64_t count, offset; // elements, from the start of the block
+    bool decays;           // weight decay applies (no norms, no "bias" in the name)
+    bool trains;           // false: frozen, no gradient
+} eh_parameter;
+int64_t eh_model_parameter_count(const eh_model *model);
+const eh_parameter *eh_model_parameters(const eh_model *model);
+int64_t eh_model_weight_count(const eh_model *model);  // elements of the block, with padding between parameters
+eh_tensor eh_model_weights(const eh_model *model);     // fp32 master block [weight_count]
+eh_tensor eh_model_gradients(const eh_model *model);   // fp32 block, EH_FOR_TRAINING only
+eh_tensor eh_model_weight_copy(const eh_model *model); // bf16/fp16 block used in products, or no tensor
+// After the weights were changed from outside (optimiser without `copy`, noise): refreshes what was derived from them.
+EH_CHECKED eh_status eh_model_weights_changed(eh_model *model);
+
+// --- Batches ------------------------------------------------------------------------------------------------------
+// Packed sequences on the host. Sequence s has ids input_ids[input_offsets[s] .. input_offsets[s + 1]). For
+// encoder-decoder models these are the sources and decoder_* the decoder's inputs. A sequence may begin after a shared
+// prefix sequence: prefix[s] is the index of another sequence of this batch, or -1 (decoders only).
+// Labels: label_rows are rows (packed positions of the decoder, or of the encoder for masked models; sequence numbers
+// for classifiers) whose output is held against label_ids; label_weights their weight in the loss.
+typedef struct {
+    int64_t sequence_count;
+    const int32_t *input_ids;
+    const int64_t *input_offsets; // [sequence_count + 1]
+    const uint8_t *type_ids;      // [tokens] or NULL: all 0
+    const int32_t *decoder_ids;   // encoder-decoder only
+    const int64_t *decoder_offsets;
+    const int32_t *prefix; // [sequence_count] or NULL
+    int64_t label_count;
+    const int32_t *label_rows, *label_ids;
+    const float *label_weights; // NULL: forward only
+} eh_batch;
+
+// Reserves activations, caches and scratch for batches up to this size, once; prints nothing. Bytes in *bytes.
+typedef struct {
+    int64_t tokens, decoder_tokens, sequences, labels;
+} eh_batch_limits;
+EH_CHECKED eh_status eh_model_reserve(eh_model *model, const eh_batch_limits *limits);
+// Bytes that eh_model_reserve would take for activations (planning), without reserving.
+size_t eh_model_activation_bytes(const eh_model *model, const eh_batch_limits *limits);
+
+// log P(label_ids[i]) at label_rows[i] for every label, to host memory [label_count].
+EH_CHECKED eh_status eh_model_score(eh_model *model, const eh_batch *batch, float *log_probabilities);
+// The same, then gradients of -sum_i label_weights[i] log_probability[i] added to the gradient block. dropout < 0: the
+// model's own rate, 0: off; its masks are a function of dropout_seed.
+EH_CHECKED eh_status eh_model_backward(eh_model *model, const eh_batch *batch, float dropout, uint64_t dropout_seed,
+                                       float *log_probabilities);
+// Full logits [label_count, vocab or labels] of the rows in label_rows (classifiers: sequences), to host memory.
+EH_CHECKED eh_status eh_model_logits(eh_model *model, const eh_batch *batch, float *logits);
+
+#endif
