@@ -15,6 +15,33 @@ typedef enum { EH_ORDER_STEREOTYPE, EH_ORDER_GROUP, EH_ORDER_BOTH, EH_ORDER_RAND
 typedef enum { EH_LABELS_APPEND, EH_LABELS_OVERLAY } eh_label_layout;
 typedef enum { EH_BLANK_EACH, EH_BLANK_FIRST } eh_blank;
 
+typedef enum { EH_PARSER_OWN_CLASS, EH_PARSER_UNRELATED } eh_answer_parser;
+typedef enum { EH_PROMPT_ITEM, EH_PROMPT_CHARACTERS } eh_prompt_iteration;
+typedef enum { EH_LENGTH_NEW, EH_LENGTH_TOTAL } eh_length_limit;
+typedef enum { EH_SCORE_CONTINUATION, EH_SCORE_ALL } eh_score_text;
+typedef enum { EH_HONEST_REFERENCE, EH_HONEST_INVERTED, EH_HONEST_WORD, EH_HONEST_SENTENCE } eh_honest_mode;
+typedef enum { EH_REGARD_BOTH, EH_REGARD_FIRST } eh_regard_groups;
+typedef enum { EH_OPTIONS_ALL, EH_OPTIONS_FILE } eh_option_order;
+typedef enum { EH_SELECT_LAST, EH_SELECT_HELDOUT, EH_SELECT_TASK_AND_CAPABILITY } eh_select;
+typedef enum { EH_SPLIT_BY_CLUSTER, EH_SPLIT_BY_ROW } eh_split_unit;
+
+// `switches:`, one key for each defect of the 2023 study (PROTOCOL part 3, in its order). `preset` sets them all, a key
+// overrides one; the first value of each enum is preset evenhand's.
+typedef struct {
+    eh_pair_order pair_order;     // default of data[].pair_order
+    eh_label_layout label_layout; // default of data[].label_layout
+    eh_blank blank;               // default of data[].blank
+    eh_answer_parser answer_parser;
+    eh_prompt_iteration prompt_iteration;
+    eh_length_limit max_length;
+    eh_score_text score_text;
+    eh_honest_mode honest_mode;
+    eh_regard_groups regard_groups;
+    eh_option_order option_order; // default of evaluate[].orders
+    eh_select select;
+    eh_split_unit split;
+} eh_job_switches;
+
 // One entry of `data:`.
 typedef struct {
     char *name, *format, *path;
@@ -74,6 +101,7 @@ typedef struct {
     char *name, *output, *device, *precision, *preset;
     uint64_t seed;
     eh_job_model model;
+    eh_job_switches switches;
     eh_job_data *data;
     int64_t data_count;
     eh_job_train train;
@@ -83,6 +111,12 @@ typedef struct {
     double checkpoint_minutes;
     char *launcher; // "mpirun" command line words of `evenhand run`; NULL: found
     int64_t ranks;
+    struct {
+        int64_t replicates; // bootstrap
+    } report;
+    struct { // margins of the verdict, fixed before the run (PROTOCOL part 5)
+        double bias_points, bias_margin, capability, accuracy;
+    } verdict;
 } eh_job;
 
 // Reads, checks, applies `overrides` ("train.lr=1e-4", may be 0 of them). One run: a job with `sweep:` is split first.
