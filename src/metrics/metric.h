@@ -1,0 +1,124 @@
+// A metric: what it asks of a model about one item of a data set, the rows it makes of the answers, and the figures it
+// makes of the rows. One file each, one line in list.h. The evaluator (evaluate.h) does the asking.
+#ifndef EH_METRICS_METRIC_H
+#define EH_METRICS_METRIC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/status.h"
+#include "io/scores.h"
+#include "job/job.h"
+#include "metrics/sample.h"
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+#define EH_ITEM_FIELDS 12
+
+// One item of a data set, borrowed. `fields` are those of its text, in the order of its data format (dataset/).
+typedef struct {
+    int64_t index; // in the data set; the row's "item"
+    int64_t field_count;
+    const char *fields[EH_ITEM_FIELDS]; // NUL-terminated
+    const char *group;
+    int64_t candidate_count;
+    const int8_t *labels; // [candidate_count]
+    int64_t source_row;
+} eh_item;
+
+// What a metric may know: the entry of `evaluate:`, the model (not its weights) and its tokenizer.
+typedef struct {
+    const eh_job *job;
+    const eh_job_metric *settings;
+    const char *data_format;
+    const eh_tokenizer *tokenizer;
+    eh_model_kind kind;
+    eh_head head;
+    const char *model_type;
+    eh_special_ids special;
+    int64_t max_length; // positions of the model, or a default window where it has no bound
+    uint64_t seed;
+    eh_encoding *encoding; // scratch
+} eh_metric_setup;
+
+// --- Asking -------------------------------------------------------------------------------------------------------
+typedef struct eh_requests eh_requests; // the requests of one item
+
+// log P of each id of `continuation` after `context` (decoders; context not empty). Sequences of an item that have
+// equal contexts share their computation.
+EH_CHECKED eh_status eh_request_continuation(eh_requests *requests, const int32_t *context, int64_t context_count,
+                                             const int32_t *continuation, int64_t count);
+// log P of each id of `target` given `source` (encoder-decoder).
+EH_CHECKED eh_status eh_request_target(eh_requests *requests, const int32_t *source, int64_t source_count,
+                                       const int32_t *target, int64_t count);
+// log P of each of `ids` as the next token after `context` (decoders), or as first target after `source`: choices.
+EH_CHECKED eh_status eh_request_next(eh_requests *requests, const int32_t *context, int64_t context_count,
+                                     const int32_t *ids, int64_t count);
+// log P of `gold[i]` at positions[i] of a masked model's input as it stands (masks already put in). type_ids may be
+// NULL.
+EH_CHECKED eh_status eh_request_masked(eh_requests *requests, const int32_t *ids, const uint8_t *type_ids,
+                                       int64_t count, const int32_t *positions, const int32_t *gold,
+                                       int64_t position_count);
+// Texts generated after the prompt, by the metric's `generation`.
+EH_CHECKED eh_status eh_request_generation(eh_requests *requests, const int32_t *prompt, int64_t count);
+// Class probabilities of a text: by the classifier of the metric's entry, or by the model itself if it is one.
+EH_CHECKED eh_status eh_request_class(eh_requests *requests, const char *text, size_t size);
+
+typedef struct {
+    int64_t prompt, sample; // prompt: the number of the request among the item's
+    const char *text;       // decoded without special tokens
+    size_t size;
+    const int32_t *ids; // new tokens only
+    int64_t count;
+    bool ended_by_eos;
+} eh_answer_text;
+
+// The answers to one item's requests, in the order of the requests. Borrowed.
+typedef struct {
+    int64_t sequence_count;
+    const int64_t *label_first;     // [sequence_count + 1]
+    const float *log_probabilities; // of sequence s: [label_first[s] .. label_first[s + 1])
+    int64_t text_count;
+    const eh_answer_text *texts; // by prompt, then by sample
+    int64_t classified_count, class_count;
+    const float *classes; // [classified_count, class_count] probabilities
+} eh_answers;
+
+// --- The metric ---------------------------------------------------------------------------------------------------
+typedef enum { EH_LIKELIHOODS = 1, EH_GENERATIONS = 2, EH_CLASSES = 4 } eh_answers_kind;
+
+typedef struct eh_metric {
+    const char *name;     // group of the score file: "stereoset/likelihood"
+    const char *metric;   // in the job: `metric:`
+    const char *protocol; // in the job: `protocol:`; the first metric of a name in list.h is its default
+    const char *formats;  // data formats that it takes, separated by spaces
+    int answers;          // eh_answers_kind, or'ed: what the evaluator must supply
+    // EH_INPUT with the reason if this kind of model (or this entry of the job) can't be measured. May be NULL.
+    eh_status (*check)(const eh_metric_setup *setup);
+    // Names the columns beyond "item", "id", "group" and "reason".
+    eh_status (*columns)(const eh_metric_setup *setup, eh_score_table *table);
+    eh_status (*requests)(const eh_metric_setup *setup, const eh_item *item, eh_requests *requests);
+    // After the generations, what the classifier is to judge. NULL if there is none.
+    eh_status (*classify)(const eh_metric_setup *setup, const eh_item *item, const eh_answers *answers,
+                          eh_requests *requests);
+    // Appends the item's rows. An item that could not be scored is a row with NaN and a "reason".
+    eh_status (*score)(const eh_metric_setup *setup, const eh_item *item, const eh_answers *answers,
+                       eh_score_table *table);
+    // rows -> sample (values, clusters, strata, scopes, figures); see sample.h.
+    eh_status (*prepare)(const eh_score_table *table, eh_sample *sample);
+    // totals [cluster_count, stratum_count, 1 + value_count] (the count of items first) -> figures. Pure.
+    void (*summarise)(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures);
+} eh_metric;
+
+// The metric of an entry of `evaluate:`; EH_INPUT naming the ones there are.
+EH_CHECKED eh_status eh_metric_find(const char *metric, const char *protocol, const eh_metric **found);
+// The metric that made a table ("stereoset/likelihood", or "stereoset/likelihood@DATA" where a job measures several
+// data sets by one metric); NULL if there is none.
+const eh_metric *eh_metric_of_table(const char *table_name);
+// All metrics, NULL-terminated.
+const eh_metric *const *eh_metrics(void);
+
+// The rows of any table, prepared. EH_INPUT if its metric is unknown or a column is missing.
+EH_CHECKED eh_status eh_metric_sample(const eh_score_table *table, eh_sample *sample);
+
+#endif
