@@ -61,7 +61,8 @@ void eh_buffer_free(eh_buffer **buffer);
 size_t eh_buffer_bytes(const eh_buffer *buffer);
 // A buffer that borrows host memory (a memory mapped file): the CPU backends read it in place, others copy it once.
 EH_CHECKED eh_status eh_buffer_view(eh_backend *backend, const void *host, size_t bytes, eh_buffer **buffer);
-// The host address of a tensor where host and device memory are one (reference, cpu), else NULL.
+// The host address of a tensor where host and device memory are one (reference, cpu), else NULL. Ask again before each
+// round of writing through it: asking is what tells the backend that packed copies of this memory are stale.
 void *eh_tensor_host(const eh_tensor *tensor);
 
 EH_CHECKED eh_status eh_backend_upload(eh_backend *backend, const void *host, const eh_tensor *tensor);
@@ -128,7 +129,7 @@ typedef struct {
     bool transpose_a, transpose_b;
     float alpha; // 0 means 1
     eh_output_mode mode;
-    bool b_is_constant; // b stays unchanged for many calls: the backend may keep a packed copy
+    bool b_is_constant; // b stays unchanged for many calls: the backend may keep a packed copy (as big as b)
 } eh_product;
 EH_CHECKED eh_status eh_multiply(eh_backend *backend, const eh_product *product);
 
@@ -161,7 +162,7 @@ typedef struct {
     eh_tensor segments;              // I32 [segment_count, 6], eh_segment rows
     const eh_segment *host_segments; // the same on the host, for planning; valid until the call returns
     int64_t segment_count;
-    float dropout; // of the probabilities; mask from (dropout_seed, position in the segment's score matrix and head)
+    float dropout; // of the probabilities; mask from (dropout_seed, row of the query tensor, head, key index)
     uint64_t dropout_seed;
 } eh_attention;
 

@@ -1,0 +1,121 @@
+// What the backends share: the table of functions that each one fills, what a backend and a buffer are inside, and the
+// definitions that all must agree on to the bit (dropout's random words).
+#ifndef EH_BACKEND_BACKEND_INTERNAL_H
+#define EH_BACKEND_BACKEND_INTERNAL_H
+
+#include "backend/backend.h"
+#include "core/philox.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct eh_profile eh_profile;
+
+// One backend's functions; none may be missing. backend.c has checked the shapes, and nothing is empty that an
+// operation could not handle as "nothing to do"; the operations are described in backend.h.
+typedef struct {
+    const char *name;
+    // Fills backend->state, description, prefers_bf16, shares_host_memory.
+    eh_status (*open)(eh_backend *backend, int local_rank, int threads);
+    void (*close)(eh_backend *backend);
+    // Sets buffer->address to zeroed memory of buffer->bytes; view: to memory that holds what `host` points to.
+    eh_status (*buffer_new)(eh_buffer *buffer, const char *purpose);
+    eh_status (*buffer_view)(eh_buffer *buffer, const void *host);
+    void (*buffer_free)(eh_buffer *buffer);
+    eh_status (*upload)(eh_backend *backend, const void *host, const eh_tensor *tensor);
+    eh_status (*download)(eh_backend *backend, const eh_tensor *tensor, void *host);
+    eh_status (*wait)(eh_backend *backend);
+
+    eh_status (*fill)(eh_backend *backend, float value, const eh_tensor *y);
+    eh_status (*convert)(eh_backend *backend, const eh_tensor *x, const eh_tensor *y);
+    eh_status (*add)(eh_backend *backend, const eh_tensor *x, const eh_tensor *y);
+    eh_status (*scale)(eh_backend *backend, float factor, const eh_tensor *y);
+    eh_status (*dropout)(eh_backend *backend, const eh_tensor *x, float p, uint64_t seed, uint64_t first_index,
+                         const eh_tensor *y);
+    eh_status (*activation_forward)(eh_backend *backend, eh_activation kind, const eh_tensor *x, const eh_tensor *gate,
+                                    const eh_tensor *y);
+    eh_status (*activation_backward)(eh_backend *backend, eh_activation kind, const eh_tensor *x, const eh_tensor *gate,
+                                     const eh_tensor *grad_y, const eh_tensor *grad_x, const eh_tensor *grad_gate);
+    eh_status (*gather_rows)(eh_backend *backend, const eh_tensor *table, const eh_tensor *index, eh_output_mode mode,
+                             const eh_tensor *y);
+    eh_status (*scatter_add_rows)(eh_backend *backend, const eh_tensor *x, const eh_tensor *index,
+                                  const eh_tensor *table);
+    eh_status (*column_sum)(eh_backend *backend, const eh_tensor *x, const eh_tensor *y);
+    eh_status (*norm_forward)(eh_backend *backend, const eh_norm *norm, const eh_tensor *x, const eh_tensor *residual,
+                              const eh_tensor *sum, const eh_tensor *y, const eh_tensor *mean, const eh_tensor *scale);
+    eh_status (*norm_backward)(eh_backend *backend, const eh_norm *norm, const eh_tensor *x, const eh_tensor *mean,
+                               const eh_tensor *scale, const eh_tensor *grad_y, eh_output_mode mode,
+                               const eh_tensor *grad_x, const eh_tensor *grad_weight, const eh_tensor *grad_bias);
+    eh_status (*multiply)(eh_backend *backend, const eh_product *product);
+    eh_status (*attention_forward)(eh_backend *backend, const eh_attention *attention, const eh_heads *query,
+                                   const eh_heads *key, const eh_heads *value, const eh_heads *output,
+                                   const eh_tensor *log_sum_exp);
+    eh_status (*attention_backward)(eh_backend *backend, const eh_attention *attention,
+                                    const eh_attention_grads *grads);
+    eh_status (*output_forward)(eh_backend *backend, const eh_output_layer *layer);
+    eh_status (*output_backward)(eh_backend *backend, const eh_output_layer *layer, const eh_tensor *row_weight,
+                                 const eh_tensor *grad_hidden, const eh_tensor *grad_weight,
+                                 const eh_tensor *grad_bias);
+    eh_status (*log_softmax_rows)(eh_backend *backend, const eh_tensor *logits);
+    eh_status (*argmax_rows)(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
+    eh_status (*adamw_step)(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
+                            const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy);
+    eh_status (*squared_norm)(eh_backend *backend, const eh_tensor *x, double *sum);
+} eh_backend_table;
+
+struct eh_backend {
+    const eh_backend_table *table;
+    void *state; // the backend's own
+    char description[160];
+    bool prefers_bf16;
+    bool shares_host_memory; // a buffer's address is a host address
+    eh_profile *profile;     // NULL: not profiling
+};
+
+struct eh_buffer {
+    eh_backend *backend;
+    void *address; // on the device; the host may read it only where shares_host_memory
+    size_t bytes;
+    bool is_view;         // borrows host memory
+    uint64_t serial;      // of this process; never used again, unlike an address
+    uint64_t write_count; // how often something was written to it: says when a packed copy is stale
+    void *handle;         // the backend's own
+};
+
+static inline void *eh_tensor_address(const eh_tensor *tensor)
+{
+    return (char *)tensor->buffer->address + tensor->offset;
+}
+static inline void *eh_heads_address(const eh_heads *heads)
+{
+    return eh_tensor_address(&heads->tensor);
+}
+
+// Dropout keeps element `index` if its 32-bit word is at least p * 2^32: word index % 4 of Philox block index / 4.
+static inline uint32_t eh_dropout_word(uint64_t seed, uint64_t index)
+{
+    return eh_philox(seed, EH_STREAM_DROPOUT, index >> 2, 0).word[index & 3];
+}
+static inline uint32_t eh_dropout_threshold(float p)
+{
+    return (uint32_t)((double)p * 4294967296.0); // p < 1
+}
+// Index of a probability in attention dropout: row of the query tensor, head, key counted over prefix and own keys.
+static inline uint64_t eh_attention_dropout_index(int64_t query_row, int64_t head_count, int64_t head, int64_t key)
+{
+    return (uint64_t)(query_row * head_count + head) << 24 | (uint64_t)key;
+}
+
+// First key (inclusive) and last key (exclusive) that query i of a segment sees, counted over prefix and own keys.
+static inline int64_t eh_visible_keys(const eh_segment *segment, bool causal, int64_t i)
+{
+    const int64_t total = (int64_t)segment->prefix_count + segment->key_count;
+    const int64_t seen = total - segment->query_count + i + 1;
+    return !causal ? total : seen < segment->prefix_count ? segment->prefix_count : seen < total ? seen : total;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,46 @@
+// What the backends on the host share: buffers in host memory, and reading or writing one element of any float type.
+#ifndef EH_BACKEND_HOST_H
+#define EH_BACKEND_HOST_H
+
+#include "backend/backend_internal.h"
+#include "core/half.h"
+
+eh_status eh_host_buffer_new(eh_buffer *buffer, const char *purpose);
+eh_status eh_host_buffer_view(eh_buffer *buffer, const void *host);
+void eh_host_buffer_free(eh_buffer *buffer);
+eh_status eh_host_upload(eh_backend *backend, const void *host, const eh_tensor *tensor);
+eh_status eh_host_download(eh_backend *backend, const eh_tensor *tensor, void *host);
+eh_status eh_host_wait(eh_backend *backend);
+
+// Host addresses of a tensor's elements; NULL where there is no tensor.
+static inline void *eh_host_address(const eh_tensor *tensor)
+{
+    return eh_tensor_exists(tensor) ? eh_tensor_address(tensor) : NULL;
+}
+
+static inline float eh_load(const void *address, eh_dtype dtype, int64_t i)
+{
+    return dtype == EH_F32    ? ((const float *)address)[i]
+           : dtype == EH_BF16 ? eh_bf16_to_float(((const uint16_t *)address)[i])
+                              : eh_fp16_to_float(((const uint16_t *)address)[i]);
+}
+
+static inline void eh_store(void *address, eh_dtype dtype, int64_t i, float value)
+{
+    if (dtype == EH_F32)
+        ((float *)address)[i] = value;
+    else
+        ((uint16_t *)address)[i] = dtype == EH_BF16 ? eh_bf16_from_float(value) : eh_fp16_from_float(value);
+}
+
+static inline float eh_get(const eh_tensor *tensor, int64_t i)
+{
+    return eh_load(eh_tensor_address(tensor), tensor->dtype, i);
+}
+
+static inline void eh_set(const eh_tensor *tensor, int64_t i, double value)
+{
+    eh_store(eh_tensor_address(tensor), tensor->dtype, i, (float)value);
+}
+
+#endif
