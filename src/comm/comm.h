@@ -43,7 +43,7 @@ EH_CHECKED eh_status eh_comm_max_i64(eh_comm *comm, int64_t *values, int count);
 EH_CHECKED eh_status eh_comm_max_double(eh_comm *comm, double *values, int count);
 // first = sum of `value` over lower ranks, total over all.
 EH_CHECKED eh_status eh_comm_scan_i64(eh_comm *comm, int64_t value, int64_t *first, int64_t *total);
-// Every rank's block, one after another in rank order, to all ranks (or to the root only, others get NULL and 0).
+// Every rank's block, one after another in rank order, to all ranks (root -1) or to the root only (others get NULL, 0).
 // sizes[rank] may be NULL. *all is allocated.
 EH_CHECKED eh_status eh_comm_gather(eh_comm *comm, const void *block, size_t size, int root, void **all, size_t *total,
                                     size_t *sizes);
@@ -52,9 +52,9 @@ EH_CHECKED eh_status eh_comm_gather(eh_comm *comm, const void *block, size_t siz
 void eh_comm_slice(const eh_comm *comm, int64_t total, int64_t *first, int64_t *count);
 
 // --- Fixed-tree sum of gradients (DESIGN section 8) -------------------------------------------------------
-// `leaf_count` micro-batches have one gradient each; leaf i belongs to rank floor(i * size / leaf_count). The sum is
-// that of one binary tree over the leaves, whatever rank holds which. A rank adds its own leaves with eh_tree (partial
-// sums of complete subtrees), then the ranks add theirs.
+// `leaf_count` micro-batches have one gradient each; leaf i belongs to rank floor(i * size / leaf_count), ranks counted
+// node by node. The sum is that of one binary tree over the leaves (tree.h), whatever rank holds which. A rank adds up
+// its own leaves first (partial sums of complete subtrees, like a binary counter), then the ranks add theirs.
 typedef struct eh_tree_reducer eh_tree_reducer;
 // Buffers of `count` floats. EH_MACHINE with the size if they do not fit.
 EH_CHECKED eh_status eh_tree_reducer_new(eh_comm *comm, int64_t count, int64_t leaf_count, eh_tree_reducer **reducer);
@@ -65,6 +65,9 @@ void eh_tree_reducer_leaves(const eh_tree_reducer *reducer, int64_t *first, int6
 EH_CHECKED eh_status eh_tree_reducer_add(eh_tree_reducer *reducer, const float *leaf);
 // The sum over all leaves of all ranks, written to `sum` on every rank; ready for the next step.
 EH_CHECKED eh_status eh_tree_reducer_finish(eh_tree_reducer *reducer, float *sum);
+// The same without the copy: *sum is borrowed, in memory that the node shares, until this rank's next call. It may be
+// read only.
+EH_CHECKED eh_status eh_tree_reducer_finish_view(eh_tree_reducer *reducer, const float **sum);
 
 // --- Work handed out on demand --------------------------------------------------------------------------------
 // Items 0 .. count - 1 (order and chunk sizes from the estimated `costs`, the dearest first). A rank asks for its next
