@@ -1,0 +1,35 @@
+// The classes of characters that the reference's pre-tokenizers and normalizers tell apart. Its parts were built with
+// different Unicode versions, so each class says whose it is; utf8proc supplies the base, short lists the differences.
+// tests/text/test_oracle_unicode.c checks every code point.
+#ifndef EH_TEXT_UNICODE_CLASSES_H
+#define EH_TEXT_UNICODE_CLASSES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// \p{L}, \p{N} and \s of the regular expressions (Unicode 16); white space is the same everywhere.
+bool eh_is_letter(uint32_t code_point);
+bool eh_is_number(uint32_t code_point);
+bool eh_is_space(uint32_t code_point);
+// \w, for added tokens that must stand alone.
+bool eh_is_word(uint32_t code_point);
+// What ends a piece in BLOOM's pattern.
+bool eh_is_bloom_break(uint32_t code_point);
+// Of the BERT normalizer and pre-tokenizer (Unicode 8): punctuation and ASCII symbols; control characters that
+// clean_text drops; ideographs that get spaces around them; accents (Mn).
+bool eh_is_bert_punctuation(uint32_t code_point);
+bool eh_is_bert_control(uint32_t code_point);
+bool eh_is_bert_chinese(uint32_t code_point);
+bool eh_is_bert_accent(uint32_t code_point);
+
+// All of the above for ASCII, in one look.
+enum {
+    EH_ASCII_LETTER = 1,
+    EH_ASCII_NUMBER = 2,
+    EH_ASCII_SPACE = 4,
+    EH_ASCII_BLOOM_BREAK = 8,
+    EH_ASCII_PUNCTUATION = 16,
+};
+extern const uint8_t eh_ascii_classes[128];
+
+#endif
