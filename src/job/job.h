@@ -4,6 +4,7 @@
 #define EH_JOB_JOB_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/status.h"
@@ -119,9 +120,13 @@ typedef struct {
     } verdict;
 } eh_job;
 
-// Reads, checks, applies `overrides` ("train.lr=1e-4", may be 0 of them). One run: a job with `sweep:` is split first.
-// EH_INPUT: "jobs/demo.yaml:12: unknown key 'tran': did you mean 'train'?". Not collective.
+// Reads, checks, applies `overrides` ("train.lr=1e-4", "data.crows.task=rewrite", "evaluate.0.limit=10"; may be 0 of
+// them). Relative paths in a job are relative to the current folder. One run: a job with `sweep:` is refused,
+// job/sweep.h splits it. EH_INPUT: "jobs/demo.yaml:12: unknown key 'tran': did you mean 'train'?". Not collective.
 EH_CHECKED eh_status eh_job_read(const char *path, const char *const *overrides, int64_t override_count, eh_job *job);
+// The same from text; `path` is for messages and the default of `name`.
+EH_CHECKED eh_status eh_job_parse(const char *path, const char *text, size_t size, const char *const *overrides,
+                                  int64_t override_count, eh_job *job);
 void eh_job_deinit(eh_job *job);
 // The job with every default written out; reading it gives the same job.
 EH_CHECKED eh_status eh_job_to_yaml(const eh_job *job, eh_string *yaml);

@@ -1,0 +1,146 @@
+#include "job/check.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/string.h"
+
+static bool is(const char *text, const char *word)
+{
+    return text != NULL && strcmp(text, word) == 0;
+}
+
+// The job file's name without folder and ending.
+static eh_status complete_name(eh_job *job)
+{
+    if (job->name == NULL) {
+        const char *slash = strrchr(job->path, '/'), *base = slash != NULL ? slash + 1 : job->path;
+        const char *dot = strrchr(base, '.');
+        EH_TRY(eh_copy_bytes(base, dot != NULL && dot != base ? (size_t)(dot - base) : strlen(base), &job->name));
+    }
+    if (job->output == NULL) {
+        eh_string path = {0};
+        EH_TRY(eh_string_printf(&path, "results/%s", job->name));
+        job->output = path.bytes;
+    }
+    return EH_OK;
+}
+
+static eh_status check_model(const eh_job *job)
+{
+    const eh_job_model *model = &job->model;
+    if (model->path == NULL && model->architecture == NULL)
+        return eh_error(
+            EH_INPUT,
+            "%s: no model: give model.path (a Hugging Face folder), or model.architecture, model.config and "
+            "model.tokenizer to start from random weights",
+            job->path);
+    if (model->path != NULL && model->architecture != NULL)
+        return eh_error(EH_INPUT, "%s: model.path and model.architecture exclude each other", job->path);
+    if (model->architecture != NULL && (model->config == NULL || model->tokenizer == NULL))
+        return eh_error(EH_INPUT, "%s: model.architecture needs %s too", job->path,
+                        model->config == NULL ? "model.config" : "model.tokenizer");
+    if (model->path != NULL && model->config != NULL)
+        return eh_error(EH_INPUT, "%s: model.config is for random weights: the folder model.path has its own",
+                        job->path);
+    return EH_OK;
+}
+
+// model_type is what model.architecture says, so that the config alone describes the model.
+static eh_status complete_config(eh_job *job)
+{
+    if (job->model.config == NULL)
+        return EH_OK;
+    json_t *config = json_loads(job->model.config, 0, NULL);
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    eh_status status = EH_OK;
+    if (type != NULL && strcmp(type, job->model.architecture) != 0)
+        status = eh_error(EH_INPUT, "%s: model.architecture is '%s', but model.config.model_type '%s'", job->path,
+                          job->model.architecture, type);
+    else if (type == NULL && json_object_set_new(config, "model_type", json_string(job->model.architecture)) != 0)
+        status = eh_error(EH_INPUT, "%s: model.config is not a mapping in UTF-8", job->path);
+    char *text = status == EH_OK ? json_dumps(config, 0) : NULL;
+    if (text != NULL) {
+        eh_free(&job->model.config);
+        job->model.config = text;
+    }
+    json_decref(config);
+    return status;
+}
+
+static bool holds_pairs(const eh_job_data *data)
+{
+    return is(data->format, "crows-pairs") || is(data->format, "pairs");
+}
+
+static void complete_data(eh_job_data *data)
+{
+    const bool plain = is(data->format, "jsonl") || is(data->format, "text");
+    if ((int)data->use < 0)
+        data->use = holds_pairs(data) || plain ? EH_USE_TRAIN : EH_USE_EVALUATE;
+    if ((int)data->task < 0) {
+        data->task = EH_TASK_NONE;
+        if (plain)
+            data->task = EH_TASK_LM;
+        else if (holds_pairs(data) && data->use != EH_USE_EVALUATE)
+            data->task = EH_TASK_GAP_FILL;
+    }
+}
+
+static eh_status check_data(const eh_job *job, int64_t index)
+{
+    const eh_job_data *data = &job->data[index];
+    char entry[160];
+    snprintf(entry, sizeof entry, "%s: data entry %lld", job->path, (long long)index + 1);
+    if (data->name == NULL || data->format == NULL || data->path == NULL)
+        return eh_error(EH_INPUT, "%s needs '%s'", entry,
+                        data->name == NULL     ? "name"
+                        : data->format == NULL ? "format"
+                                               : "path");
+    const char *safe = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    if (data->name[0] == '\0' || strspn(data->name, safe) != strlen(data->name) || strlen(data->name) > 64)
+        return eh_error(EH_INPUT,
+                        "%s: the name '%s' must be of letters, digits, '-' and '_', as files are named after it", entry,
+                        data->name);
+    for (int64_t other = 0; other < index; other++)
+        if (strcmp(job->data[other].name, data->name) == 0)
+            return eh_error(EH_INPUT, "%s: the name '%s' is taken by entry %lld", entry, data->name,
+                            (long long)other + 1);
+    const bool pair_task =
+        data->task == EH_TASK_GAP_FILL || data->task == EH_TASK_REWRITE || data->task == EH_TASK_PREFERRED;
+    if (pair_task && !holds_pairs(data))
+        return eh_error(EH_INPUT, "%s ('%s'): this task needs pairs of sentences, which the format %s does not have",
+                        entry, data->name, data->format);
+    if (data->task == EH_TASK_NONE && data->use != EH_USE_EVALUATE)
+        return eh_error(EH_INPUT, "%s ('%s'): use train needs a task", entry, data->name);
+    return EH_OK;
+}
+
+static eh_status check_metric(const eh_job *job, int64_t index)
+{
+    const eh_job_metric *metric = &job->evaluate[index];
+    if (metric->metric == NULL)
+        return eh_error(EH_INPUT, "%s: evaluate entry %lld needs 'metric'", job->path, (long long)index + 1);
+    if (metric->data == NULL)
+        return EH_OK;
+    for (int64_t d = 0; d < job->data_count; d++)
+        if (strcmp(job->data[d].name, metric->data) == 0)
+            return EH_OK;
+    return eh_error(EH_INPUT, "%s: evaluate entry %lld (%s): there is no data set named '%s'", job->path,
+                    (long long)index + 1, metric->metric, metric->data);
+}
+
+eh_status eh_job_complete(eh_job *job)
+{
+    EH_TRY(complete_name(job));
+    EH_TRY(check_model(job));
+    EH_TRY(complete_config(job));
+    for (int64_t i = 0; i < job->data_count; i++) {
+        complete_data(&job->data[i]);
+        EH_TRY(check_data(job, i));
+    }
+    for (int64_t i = 0; i < job->evaluate_count; i++) EH_TRY(check_metric(job, i));
+    return EH_OK;
+}

@@ -1,0 +1,38 @@
+// The steps of a run, in order, and when one is up to date: a step's key is a digest of all that its results depend on
+// (keys of the job, contents of its input files, keys of the steps before), and OUTPUT/stamps/STEP holds the key of the
+// last success.
+#ifndef EH_JOB_STEP_H
+#define EH_JOB_STEP_H
+
+#include "job/job.h"
+
+typedef enum {
+    EH_STEP_TOKENIZE,
+    EH_STEP_EVALUATE_BEFORE,
+    EH_STEP_FINETUNE,
+    EH_STEP_EVALUATE_AFTER,
+    EH_STEP_REPORT,
+    EH_STEP_COUNT,
+} eh_step;
+
+typedef struct {
+    const char *name;   // "evaluate-after": the stamp's name
+    const char *stage;  // "evaluate": the program evenhand-evaluate
+    const char *phase;  // "after", or "" where the stage has none
+    const char *result; // file or folder below OUTPUT that is there after success
+} eh_step_info;
+extern const eh_step_info eh_steps[EH_STEP_COUNT];
+
+// Whether the job asks for the step at all (no training data: no finetune; nothing to evaluate: no scores).
+bool eh_step_wanted(const eh_job *job, eh_step step);
+// The step that a stage with this phase is; EH_STEP_COUNT if none ("control-placebo").
+eh_step eh_step_find(const char *stage, const char *phase);
+// The key (EH_SHA256_TEXT chars). Reads the input files: not free for big ones. Not collective. EH_INPUT if one can't
+// be read.
+EH_CHECKED eh_status eh_step_key(const eh_job *job, eh_step step, char key[65]);
+// Whether the stamp holds `key` and the result is there.
+EH_CHECKED eh_status eh_step_is_fresh(const eh_job *job, eh_step step, const char *key, bool *fresh);
+EH_CHECKED eh_status eh_step_mark(const eh_job *job, eh_step step, const char *key); // writes the stamp
+EH_CHECKED eh_status eh_step_unmark(const eh_job *job, eh_step step);                // removes it
+
+#endif
