@@ -55,6 +55,17 @@ static eh_status read_arguments(int argc, char **argv, bool has_phases, stage_ar
     return EH_OK;
 }
 
+// Before MPI has begun all ranks do the same; the launcher's variable says which one speaks.
+static bool speaks_without_mpi(void)
+{
+    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
+    if (rank == NULL)
+        rank = getenv("PMIX_RANK");
+    if (rank == NULL)
+        rank = getenv("SLURM_PROCID");
+    return rank == NULL || strcmp(rank, "0") == 0;
+}
+
 static void print_help(const char *name, bool has_phases)
 {
     printf(
@@ -75,6 +86,17 @@ static void print_help(const char *name, bool has_phases)
 
 // --- The job, the same on all ranks --------------------------------------------------------------------------------
 
+// For what rank 0 alone does: its message needs no rank.
+static eh_status agree_with_leader(eh_stage *stage, eh_status status)
+{
+    char message[2048];
+    snprintf(message, sizeof message, "%s", eh_error_message());
+    const eh_status agreed = eh_comm_agree(stage->comm, status);
+    if (status != EH_OK && agreed == status)
+        return eh_error(status, "%s", message);
+    return agreed;
+}
+
 // Rank 0 reads the user's file; the others get the resolved job as text, so that a file that changes meanwhile, or that
 // only one node sees, can't give two different jobs.
 static eh_status read_job(eh_stage *stage, const stage_arguments *arguments)
@@ -89,7 +111,7 @@ static eh_status read_job(eh_stage *stage, const stage_arguments *arguments)
         if (status == EH_OK)
             status = eh_job_to_yaml(&stage->job, &yaml);
     }
-    EH_TRY_OR(done, eh_comm_agree(stage->comm, status));
+    EH_TRY_OR(done, agree_with_leader(stage, status));
     block = yaml.bytes;
     size = yaml.size;
     EH_TRY_OR(done, eh_comm_broadcast_block(stage->comm, &block, &size, 0));
@@ -188,7 +210,7 @@ static eh_status begin(eh_stage *stage, const stage_arguments *arguments, int ar
         if (status == EH_OK)
             status = begin_step(stage);
     }
-    return eh_comm_agree(stage->comm, status);
+    return agree_with_leader(stage, status);
 }
 
 eh_status eh_stage_begin(eh_stage *stage, const char *name, int argc, char **argv)
@@ -208,9 +230,9 @@ eh_status eh_stage_begin(eh_stage *stage, const char *name, int argc, char **arg
     stage_arguments arguments = {0};
     eh_status status = read_arguments(argc, argv, has_phases, &arguments);
     if (status == EH_OK && (arguments.help || arguments.version)) {
-        if (arguments.help)
+        if (arguments.help && speaks_without_mpi())
             print_help(name, has_phases);
-        else
+        else if (speaks_without_mpi())
             printf("%s %s (%s), %s\n", program, eh_version(), eh_git_revision(), eh_build_options());
         eh_free(&arguments.overrides);
         exit(0);
@@ -223,6 +245,7 @@ eh_status eh_stage_begin(eh_stage *stage, const char *name, int argc, char **arg
     if (status == EH_OK)
         status = begin(stage, &arguments, argc, argv);
     eh_free(&arguments.overrides);
+    stage->never_began = status != EH_OK;
     return status;
 }
 
@@ -239,29 +262,19 @@ eh_status eh_stage_path(const eh_stage *stage, char **path, const char *format, 
     return EH_OK;
 }
 
-// Wrong arguments fail on all ranks alike before MPI has begun; then the launcher's variable says who speaks.
-static bool speaks_without_mpi(void)
-{
-    const char *rank = getenv("OMPI_COMM_WORLD_RANK");
-    if (rank == NULL)
-        rank = getenv("PMIX_RANK");
-    if (rank == NULL)
-        rank = getenv("SLURM_PROCID");
-    return rank == NULL || strcmp(rank, "0") == 0;
-}
-
 int eh_stage_end(eh_stage *stage, eh_status status)
 {
     bool speaks = speaks_without_mpi();
     if (stage->comm != NULL) {
         speaks = eh_comm_rank(stage->comm) == 0;
-        status = eh_comm_agree(stage->comm, status);
+        if (!stage->never_began)
+            status = eh_comm_agree(stage->comm, status);
         const eh_step step = eh_step_find(stage->name, stage->phase);
         eh_status marked = EH_OK;
         if (status == EH_OK && speaks && stage->key != NULL)
             marked = eh_step_mark(&stage->job, step, stage->key);
         if (status == EH_OK)
-            status = eh_comm_agree(stage->comm, marked);
+            status = agree_with_leader(stage, marked);
     }
     if (status != EH_OK && speaks)
         fprintf(stderr, "%s: %s\n", stage->log.program, eh_error_message());

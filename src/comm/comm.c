@@ -168,6 +168,18 @@ eh_status eh_comm_status(int mpi_code, const char *call)
     return eh_error(EH_MACHINE, "%.40s: %s", call, text);
 }
 
+// Whether "rank N: " is in a message already, from an earlier agreement.
+static bool names_a_rank(const char *message)
+{
+    for (const char *at = message; (at = strstr(at, "rank ")) != NULL;) {
+        at += strlen("rank ");
+        const size_t digits = strspn(at, "0123456789");
+        if (digits > 0 && strncmp(at + digits, ": ", 2) == 0)
+            return true;
+    }
+    return false;
+}
+
 eh_status eh_comm_agree(eh_comm *comm, eh_status status)
 {
     struct {
@@ -182,7 +194,7 @@ eh_status eh_comm_agree(eh_comm *comm, eh_status status)
     if (comm->rank == worst.rank)
         snprintf(message, sizeof message, "%s", eh_error_message());
     EH_TRY(eh_comm_broadcast(comm, message, sizeof message, worst.rank));
-    if (comm->size == 1)
+    if (comm->size == 1 || names_a_rank(message))
         return eh_error((eh_status)worst.status, "%s", message);
     return eh_error((eh_status)worst.status, "rank %d: %s", worst.rank, message);
 }
