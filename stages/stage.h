@@ -18,8 +18,9 @@ typedef struct {
     char *phase;         // evaluate's --phase: "before" (default), "after", "control-..."; "" for other stages
     eh_backend *backend; // NULL until eh_stage_backend
     void (*close_backend)(eh_backend **backend);
-    double began; // eh_seconds
-    char *key;    // digest of all that this step depends on; written to OUTPUT/stamps/ when it succeeds
+    double began;     // eh_seconds
+    bool never_began; // eh_stage_begin failed, on all ranks alike
+    char *key;        // digest of all that this step depends on; written to OUTPUT/stamps/ when it succeeds
 } eh_stage;
 
 // Reads the arguments (JOB, --set KEY=VALUE, --phase, --force, --help, --version; the last two print and end the
