@@ -189,6 +189,20 @@ static void test_roberta_gives_the_oracles_ids(void **state)
     check_model("roberta-toxic");
 }
 
+static void test_t5_gives_the_oracles_ids(void **state)
+{
+    (void)state;
+    check_model("t5-a");
+}
+
+static void test_bert_gives_the_oracles_ids(void **state)
+{
+    (void)state;
+    check_model("bert-mlm");
+    check_model("bert-nsp");
+    check_model("bert-regard");
+}
+
 int main(void)
 {
     if (eh_test_shared() == NULL) {
@@ -196,9 +210,9 @@ int main(void)
         return 0;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bloom_gives_the_oracles_ids),
-        cmocka_unit_test(test_gpt2_gives_the_oracles_ids),
-        cmocka_unit_test(test_roberta_gives_the_oracles_ids),
+        cmocka_unit_test(test_bloom_gives_the_oracles_ids),   cmocka_unit_test(test_gpt2_gives_the_oracles_ids),
+        cmocka_unit_test(test_roberta_gives_the_oracles_ids), cmocka_unit_test(test_t5_gives_the_oracles_ids),
+        cmocka_unit_test(test_bert_gives_the_oracles_ids),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
