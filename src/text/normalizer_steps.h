@@ -43,7 +43,5 @@ typedef struct {
 EH_CHECKED eh_status eh_characters_reserve(eh_normalizer_work *work, int64_t count);
 // Canonical decomposition of characters [from, *count) of the work, in place.
 EH_CHECKED eh_status eh_characters_decompose(eh_normalizer_work *work, int64_t from, int64_t *count);
-// Lower case as Rust has it; writes one or two code points, returns how many.
-int eh_lower_case(uint32_t code_point, uint32_t lower[2]);
 
 #endif

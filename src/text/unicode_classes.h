@@ -22,6 +22,13 @@ bool eh_is_bert_control(uint32_t code_point);
 bool eh_is_bert_chinese(uint32_t code_point);
 bool eh_is_bert_accent(uint32_t code_point);
 
+// Canonical combining class and decomposition of the reference's NFD (Unicode 9); returns how many parts were written.
+enum { EH_LONGEST_DECOMPOSITION = 8 };
+uint8_t eh_combining_class(uint32_t code_point);
+int eh_decompose(uint32_t code_point, uint32_t parts[EH_LONGEST_DECOMPOSITION]);
+// Lower case as Rust has it (Unicode 17); writes one or two code points, returns how many.
+int eh_lower_case(uint32_t code_point, uint32_t lower[2]);
+
 // All of the above for ASCII, in one look.
 enum {
     EH_ASCII_LETTER = 1,
