@@ -11,9 +11,12 @@ enum { CHUNK_ELEMENTS = 1 << 16, DEFLATE_LEVEL = 4 };
 // Keeps the innermost entry of HDF5's error stack: that is where the cause is known.
 static herr_t innermost(unsigned depth, const H5E_error2_t *entry, void *words)
 {
-    if (depth == 0)
-        snprintf(words, 256, "%s: %s", entry->func_name != NULL ? entry->func_name : "HDF5",
-                 entry->desc != NULL ? entry->desc : "failed");
+    const char *said = entry->desc != NULL ? entry->desc : "failed";
+    const char *system = strstr(said, "error message = '"); // what the system said, if it was a system call
+    if (depth == 0 && system != NULL)
+        snprintf(words, 256, "%.*s", (int)strcspn(system + 17, "'"), system + 17);
+    else if (depth == 0)
+        snprintf(words, 256, "%s: %s", entry->func_name != NULL ? entry->func_name : "HDF5", said);
     return 0;
 }
 
@@ -209,6 +212,81 @@ static eh_status text_type(hid_t *type)
     return EH_HDF5(H5Tset_cset(*type, H5T_CSET_UTF8));
 }
 
+eh_status eh_hdf5_write_text_column(hid_t parent, const char *name, int64_t count, const char *const *texts)
+{
+    const hsize_t size = (hsize_t)count;
+    hid_t layout = -1, space = -1, type = -1, data = -1;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, flat_layout(count, &layout));
+    EH_TRY_OR(done, text_type(&type));
+    EH_TRY_OR(done, EH_HDF5(space = H5Screate_simple(1, &size, NULL)));
+    EH_TRY_OR(done, EH_HDF5(data = H5Dcreate2(parent, name, type, space, H5P_DEFAULT, layout, H5P_DEFAULT)));
+    if (count > 0)
+        EH_TRY_OR(done, EH_HDF5(H5Dwrite(data, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, texts)));
+done:
+    eh_hdf5_close(&data);
+    eh_hdf5_close(&type);
+    eh_hdf5_close(&space);
+    eh_hdf5_close(&layout);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "dataset '%s'", name);
+}
+
+// Copies what the library allocated, so that all our memory is freed alike.
+static eh_status copy_texts(char *const *found, int64_t count, char ***texts)
+{
+    char **copies = NULL;
+    EH_TRY(EH_ALLOC(count + 1, &copies));
+    for (int64_t i = 0; i < count; i++) {
+        const eh_status status = eh_copy_string(found[i] != NULL ? found[i] : "", &copies[i]);
+        if (status != EH_OK) {
+            eh_hdf5_free_texts(&copies);
+            return status;
+        }
+    }
+    *texts = copies;
+    return EH_OK;
+}
+
+eh_status eh_hdf5_read_text_column(hid_t parent, const char *name, char ***texts, int64_t *count)
+{
+    hid_t data = -1, space = -1, type = -1, stored = -1;
+    char **found = NULL;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, open_flat(parent, name, &data, &space, count));
+    EH_TRY_OR(done, EH_HDF5(stored = H5Dget_type(data)));
+    if (H5Tis_variable_str(stored) <= 0) {
+        status = eh_error(EH_INPUT, "dataset '%s' does not hold texts", name);
+        goto done;
+    }
+    EH_TRY_OR(done, text_type(&type));
+    EH_TRY_OR(done, EH_ALLOC(*count, &found));
+    if (*count > 0)
+        EH_TRY_OR(done, EH_HDF5(H5Dread(data, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, found)));
+    status = copy_texts(found, *count, texts);
+    if (*count > 0)
+        H5Dvlen_reclaim(type, space, H5P_DEFAULT, found);
+done:
+    eh_free(&found);
+    eh_hdf5_close(&type);
+    eh_hdf5_close(&stored);
+    eh_hdf5_close(&space);
+    eh_hdf5_close(&data);
+    return status;
+}
+
+H5T_class_t eh_hdf5_class(hid_t parent, const char *name)
+{
+    hid_t data = -1, stored = -1;
+    H5T_class_t class = H5T_NO_CLASS;
+    if (H5Lexists(parent, name, H5P_DEFAULT) > 0 && (data = H5Dopen2(parent, name, H5P_DEFAULT)) >= 0 &&
+        (stored = H5Dget_type(data)) >= 0)
+        class = H5Tget_class(stored);
+    H5Eclear2(H5E_DEFAULT);
+    eh_hdf5_close(&stored);
+    eh_hdf5_close(&data);
+    return class;
+}
+
 static eh_status write_attribute(hid_t object, const char *attribute, hid_t type, hid_t space, const void *value)
 {
     hid_t made = -1;
@@ -280,28 +358,21 @@ static eh_status open_attribute(hid_t object, const char *attribute, H5T_class_t
 eh_status eh_hdf5_read_texts(hid_t object, const char *attribute, char ***texts, int64_t *count)
 {
     hid_t opened = -1, type = -1, space = -1, memory = -1;
-    char **found = NULL, **copies = NULL;
+    char **found = NULL;
     hssize_t size = 0;
-    bool read = false;
     eh_status status = EH_OK;
     EH_TRY_OR(done, open_attribute(object, attribute, H5T_STRING, &opened, &type));
     EH_TRY_OR(done, EH_HDF5(space = H5Aget_space(opened)));
     EH_TRY_OR(done, EH_HDF5(size = H5Sget_simple_extent_npoints(space)));
     EH_TRY_OR(done, EH_ALLOC(size, &found));
-    EH_TRY_OR(done, EH_ALLOC(size + 1, &copies));
     EH_TRY_OR(done, text_type(&memory));
-    if (size > 0) {
+    if (size > 0)
         EH_TRY_OR(done, EH_HDF5(H5Aread(opened, memory, found)));
-        read = true;
-    }
-    for (hssize_t i = 0; i < size; i++) EH_TRY_OR(done, eh_copy_string(found[i] != NULL ? found[i] : "", &copies[i]));
-    *texts = copies;
+    status = copy_texts(found, size, texts);
     *count = size;
-    copies = NULL;
-done:
-    if (read)
+    if (size > 0)
         H5Dvlen_reclaim(memory, space, H5P_DEFAULT, found);
-    eh_hdf5_free_texts(&copies);
+done:
     eh_free(&found);
     eh_hdf5_close(&memory);
     eh_hdf5_close(&space);

@@ -30,6 +30,12 @@ EH_CHECKED eh_status eh_hdf5_count(hid_t parent, const char *name, int64_t *coun
 EH_CHECKED eh_status eh_hdf5_read(hid_t parent, const char *name, hid_t type, int64_t first, int64_t count,
                                   void *values);
 
+// The same for texts: variable-length UTF-8 strings. On reading, NULL-terminated; eh_hdf5_free_texts.
+EH_CHECKED eh_status eh_hdf5_write_text_column(hid_t parent, const char *name, int64_t count, const char *const *texts);
+EH_CHECKED eh_status eh_hdf5_read_text_column(hid_t parent, const char *name, char ***texts, int64_t *count);
+// The class of a dataset's elements: H5T_INTEGER, H5T_FLOAT, H5T_STRING; H5T_NO_CLASS if there is no such dataset.
+H5T_class_t eh_hdf5_class(hid_t parent, const char *name);
+
 EH_CHECKED eh_status eh_hdf5_write_text(hid_t object, const char *attribute, const char *text);
 EH_CHECKED eh_status eh_hdf5_write_texts(hid_t object, const char *attribute, const char *const *texts, int64_t count);
 EH_CHECKED eh_status eh_hdf5_write_number(hid_t object, const char *attribute, uint64_t number);

@@ -1,0 +1,120 @@
+// Reading score files: every group that has the attribute "columns" is a table.
+#include <string.h>
+
+#include "core/memory.h"
+#include "io/hdf5.h"
+#include "io/scores.h"
+
+typedef struct {
+    eh_score_table *tables;
+    int64_t count, capacity;
+    eh_status status;
+} table_list;
+
+static eh_status read_column(hid_t group, const char *name, bool first, eh_score_table *table)
+{
+    const H5T_class_t class = eh_hdf5_class(group, name);
+    int64_t count = 0, index = 0;
+    EH_TRY(eh_hdf5_count(group, name, &count));
+    if (first)
+        EH_TRY(eh_score_table_add_rows(table, count));
+    if (count != table->row_count)
+        return eh_error(EH_INPUT, "column '%s' has %lld rows, expected %lld", name, (long long)count,
+                        (long long)table->row_count);
+    const eh_column_type type = class == H5T_INTEGER ? EH_COLUMN_INTEGER
+                                : class == H5T_FLOAT ? EH_COLUMN_NUMBER
+                                                     : EH_COLUMN_TEXT;
+    if (eh_score_column(table, name) >= 0)
+        return eh_error(EH_INPUT, "column '%s' is named twice", name);
+    EH_TRY(eh_score_table_add_column(table, name, type, &index));
+    eh_column *column = &table->columns[index];
+    if (type == EH_COLUMN_INTEGER)
+        return eh_hdf5_read(group, name, H5T_NATIVE_INT64, 0, count, column->integers);
+    if (type == EH_COLUMN_NUMBER)
+        return eh_hdf5_read(group, name, H5T_NATIVE_DOUBLE, 0, count, column->numbers);
+    char **texts = NULL;
+    EH_TRY(eh_hdf5_read_text_column(group, name, &texts, &count));
+    for (int64_t r = 0; r < count; r++) {
+        eh_free(&column->texts[r]);
+        column->texts[r] = texts[r];
+    }
+    eh_free(&texts);
+    return EH_OK;
+}
+
+static eh_status read_table(hid_t root, const char *name, eh_score_table *table)
+{
+    hid_t group = -1;
+    char **columns = NULL;
+    int64_t count = 0;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, EH_HDF5(group = H5Gopen2(root, name, H5P_DEFAULT)));
+    EH_TRY_OR(done, eh_score_table_init(name, table));
+    EH_TRY_OR(done, eh_hdf5_read_texts(group, "columns", &columns, &count));
+    for (int64_t c = 0; c < count; c++) EH_TRY_OR(done, read_column(group, columns[c], c == 0, table));
+done:
+    eh_hdf5_free_texts(&columns);
+    eh_hdf5_close(&group);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "table '%s'", name);
+}
+
+static herr_t visit(hid_t root, const char *name, const H5O_info_t *info, void *data)
+{
+    table_list *list = data;
+    if (info->type != H5O_TYPE_GROUP || H5Aexists_by_name(root, name, "columns", H5P_DEFAULT) <= 0)
+        return 0;
+    eh_score_table table = {0};
+    list->status = read_table(root, name, &table);
+    if (list->status == EH_OK)
+        list->status = EH_APPEND(&list->tables, &list->count, &list->capacity, table);
+    if (list->status != EH_OK)
+        eh_score_table_deinit(&table);
+    return list->status == EH_OK ? 0 : 1;
+}
+
+static eh_status open_scores(const char *path, hid_t *file)
+{
+    EH_TRY(eh_hdf5_open(path, file));
+    char *format = NULL;
+    eh_status status = eh_hdf5_read_text(*file, "format", &format);
+    if (status == EH_OK && strcmp(format, "evenhand-scores") != 0)
+        status = eh_error(EH_INPUT, "not a score file of evenhand");
+    eh_free(&format);
+    if (status != EH_OK)
+        eh_hdf5_close(file);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
+}
+
+eh_status eh_scores_read(const char *path, eh_score_table **tables, int64_t *table_count)
+{
+    hid_t file = -1;
+    table_list list = {0};
+    EH_TRY(open_scores(path, &file));
+    const herr_t visited = H5Ovisit2(file, H5_INDEX_NAME, H5_ITER_INC, visit, &list, H5O_INFO_BASIC);
+    eh_status status = list.status;
+    if (status == EH_OK && visited < 0)
+        status = eh_error(EH_INPUT, "the file is damaged");
+    H5Eclear2(H5E_DEFAULT);
+    eh_hdf5_close(&file);
+    if (status != EH_OK) {
+        for (int64_t t = 0; t < list.count; t++) eh_score_table_deinit(&list.tables[t]);
+        eh_free(&list.tables);
+        return eh_error_context(status, "%s", path);
+    }
+    *tables = list.tables;
+    *table_count = list.count;
+    return EH_OK;
+}
+
+eh_status eh_scores_attribute(const char *path, const char *name, char **value)
+{
+    hid_t file = -1;
+    EH_TRY(open_scores(path, &file));
+    eh_status status = EH_OK;
+    if (eh_hdf5_has_attribute(file, name))
+        status = eh_hdf5_read_text(file, name, value);
+    else
+        status = eh_copy_string("", value);
+    eh_hdf5_close(&file);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
+}
