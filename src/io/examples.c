@@ -40,12 +40,12 @@ static eh_status reserve_examples(eh_examples *examples, int64_t count)
     if (count + 1 <= had)
         return EH_OK;
     int64_t room = had;
-#define GROW(array)                                            \
-    do {                                                       \
-        room = had;                                            \
-        EH_TRY(RESERVE(count + 1, &room, &examples->array));   \
-        if (had == 0)                                          \
-            examples->array[0] = 0;                            \
+#define GROW(array)                                          \
+    do {                                                     \
+        room = had;                                          \
+        EH_TRY(RESERVE(count + 1, &room, &examples->array)); \
+        if (had == 0)                                        \
+            examples->array[0] = 0;                          \
     } while (0)
     GROW(inputs.offsets);
     GROW(targets.offsets);

@@ -84,8 +84,7 @@ eh_status eh_score_table_add_column(eh_score_table *table, const char *name, eh_
 eh_status eh_score_table_add_rows(eh_score_table *table, int64_t count)
 {
     const int64_t first = table->row_count;
-    for (int64_t c = 0; c < table->column_count; c++)
-        EH_TRY(extend_column(&table->columns[c], first, first + count));
+    for (int64_t c = 0; c < table->column_count; c++) EH_TRY(extend_column(&table->columns[c], first, first + count));
     table->row_count = first + count;
     return EH_OK;
 }

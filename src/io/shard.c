@@ -23,15 +23,16 @@ eh_status eh_shards_find(const char *folder, const char *name, char ***paths, in
         if (!eh_shard_name_parse(entry->d_name, name, &shard, &of))
             continue;
         if (found > 0 && of != expected)
-            status = eh_error(EH_INPUT, "%s: shards of '%s' in two sets, of %" PRId64 " and of %" PRId64
-                                        ": run tokenize again", folder, name, expected, of);
+            status = eh_error(EH_INPUT,
+                              "%s: shards of '%s' in two sets, of %" PRId64 " and of %" PRId64 ": run tokenize again",
+                              folder, name, expected, of);
         expected = of;
         found++;
     }
     closedir(entries);
     if (status == EH_OK && (found == 0 || found != expected))
-        status = eh_error(EH_INPUT, "%s: %" PRId64 " of %" PRId64 " shards of data set '%s': run tokenize first", folder,
-                          found, expected, name);
+        status = eh_error(EH_INPUT, "%s: %" PRId64 " of %" PRId64 " shards of data set '%s': run tokenize first",
+                          folder, found, expected, name);
     EH_TRY(status);
     char **list = NULL;
     eh_string path = {0};

@@ -76,8 +76,8 @@ typedef struct {
 
 // Writes shards from examples that come in pieces, so that a data set may be larger than memory: each rank holds about
 // one piece and two shards. Example i is in shard floor((tokens before i) / (tokens of a shard)): a function of the
-// examples alone. Shard s is written by rank s mod size, with the serial driver: no rank waits for another's chunks, and
-// the files are the same, byte for byte, on any number of ranks.
+// examples alone. Shard s is written by rank s mod size, with the serial driver: no rank waits for another's chunks,
+// and the files are the same, byte for byte, on any number of ranks.
 typedef struct eh_shard_writer eh_shard_writer;
 // `shard_bytes` of tokens a shard (0: 4 MiB). `origin` and `field_names` (NULL-terminated) are borrowed until the end.
 // Clears what a killed run left behind. Collective.

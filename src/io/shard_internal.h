@@ -23,7 +23,6 @@ EH_CHECKED eh_status eh_shard_file_read(const char *path, eh_examples *examples)
 // Whether a file name is NAME-<shard>-of-<count>.h5.
 bool eh_shard_name_parse(const char *file, const char *name, int64_t *shard, int64_t *count);
 // FOLDER/NAME-<shard>-of-<count>.h5
-EH_CHECKED eh_status eh_shard_path(const char *folder, const char *name, int64_t shard, int64_t count,
-                                   eh_string *path);
+EH_CHECKED eh_status eh_shard_path(const char *folder, const char *name, int64_t shard, int64_t count, eh_string *path);
 
 #endif

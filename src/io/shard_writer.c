@@ -59,9 +59,9 @@ static eh_status remove_old(const eh_shard_writer *writer, bool parts, int64_t k
     eh_status status = EH_OK;
     int64_t shard = 0, count = 0;
     for (struct dirent *entry; status == EH_OK && (entry = readdir(entries)) != NULL;) {
-        const bool old = parts ? is_part(entry->d_name, writer->origin->name)
-                               : eh_shard_name_parse(entry->d_name, writer->origin->name, &shard, &count) &&
-                                     count != keep_count;
+        const bool old =
+            parts ? is_part(entry->d_name, writer->origin->name)
+                  : eh_shard_name_parse(entry->d_name, writer->origin->name, &shard, &count) && count != keep_count;
         if (!old)
             continue;
         eh_string_clear(&path);
@@ -243,8 +243,8 @@ static eh_status write_complete(eh_shard_writer *writer, int64_t end)
             if (status == EH_OK)
                 status = EH_APPEND(&writer->written, &writer->written_count, &writer->written_capacity, open->shard);
             if (status == EH_OK)
-                status = eh_shard_file_write(path.bytes, writer->origin, writer->field_names, open->shard,
-                                             &open->examples);
+                status =
+                    eh_shard_file_write(path.bytes, writer->origin, writer->field_names, open->shard, &open->examples);
             eh_examples_deinit(&open->examples);
         } else {
             writer->open[kept++] = *open;
