@@ -22,7 +22,7 @@ typedef struct {
     const char *job_path, *phase;
     const char **overrides; // [override_count], room for all arguments
     int64_t override_count;
-    bool force, help, version;
+    bool force, profile, help, version;
 } stage_arguments;
 
 static eh_status read_arguments(int argc, char **argv, bool has_phases, stage_arguments *arguments)
@@ -39,6 +39,8 @@ static eh_status read_arguments(int argc, char **argv, bool has_phases, stage_ar
             arguments->phase = argv[++i];
         else if (strcmp(word, "--force") == 0)
             arguments->force = true;
+        else if (strcmp(word, "--profile") == 0)
+            arguments->profile = true;
         else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0)
             arguments->help = true;
         else if (strcmp(word, "--version") == 0)
@@ -168,13 +170,15 @@ static eh_status claim_output(const eh_stage *stage, bool force)
     if (access(path.bytes, F_OK) == 0 && !force) {
         const char *theirs = NULL, *ours = NULL;
         EH_TRY_OR(done, eh_yaml_read_file(path.bytes, &found));
-        if (!is_same_job(found.bytes, yaml.bytes, &theirs, &ours))
+        if (!is_same_job(found.bytes, yaml.bytes, &theirs, &ours)) {
+            theirs += strspn(theirs, " -{");
+            ours += strspn(ours, " -{");
             EH_TRY_OR(done,
                       eh_error(EH_INPUT,
                                "%s belongs to another job (there '%.*s', here '%.*s'): choose another 'output', or "
                                "--force to make anew in it what differs",
-                               stage->job.output, (int)line_size(theirs), theirs + strspn(theirs, " "),
-                               (int)line_size(ours), ours + strspn(ours, " ")));
+                               stage->job.output, (int)line_size(theirs), theirs, (int)line_size(ours), ours));
+        }
     }
     EH_TRY_OR(done, eh_make_folders(stage->job.output));
     EH_TRY_OR(done, eh_atomic_write(path.bytes, yaml.bytes, yaml.size));
@@ -203,6 +207,7 @@ static eh_status begin(eh_stage *stage, const stage_arguments *arguments, int ar
     EH_TRY(eh_comm_begin(&argc, &argv, &stage->comm));
     const bool leads = eh_comm_rank(stage->comm) == 0;
     stage->log.speaks = leads;
+    stage->profile = arguments->profile;
     EH_TRY(read_job(stage, arguments));
     eh_status status = EH_OK;
     if (leads) {
@@ -279,7 +284,7 @@ int eh_stage_end(eh_stage *stage, eh_status status)
     if (status != EH_OK && speaks)
         fprintf(stderr, "%s: %s\n", stage->log.program, eh_error_message());
     if (stage->backend != NULL)
-        stage->close_backend(&stage->backend);
+        stage->close_backend(stage);
     eh_free(&stage->key);
     eh_free(&stage->phase);
     eh_job_deinit(&stage->job);

@@ -2,6 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/profile.h"
+#include "core/string.h"
+#include "io/atomic.h"
 #include "stage.h"
 
 static eh_dtype chosen_precision(const char *name, const eh_backend *backend)
@@ -15,12 +18,58 @@ static eh_dtype chosen_precision(const char *name, const eh_backend *backend)
     return eh_backend_prefers_bf16(backend) ? EH_BF16 : EH_F32;
 }
 
+// OUTPUT/profile/finetune-rank0.json; the folder is made.
+static eh_status trace_path(const eh_stage *stage, eh_string *path)
+{
+    EH_TRY(eh_string_printf(path, "%s/profile", stage->job.output));
+    EH_TRY(eh_make_folders(path->bytes));
+    return eh_string_printf(path, "/%s%s%s-rank%d.json", stage->name, stage->phase[0] != '\0' ? "-" : "", stage->phase,
+                            eh_comm_rank(stage->comm));
+}
+
+static eh_status open_backend(eh_stage *stage)
+{
+    EH_TRY(eh_backend_open(stage->job.device, eh_comm_local_rank(stage->comm), 0, &stage->backend));
+    if (!stage->profile)
+        return EH_OK;
+    eh_string path = {0};
+    eh_status status = trace_path(stage, &path);
+    if (status == EH_OK)
+        status = eh_backend_profile_begin(stage->backend, path.bytes);
+    eh_string_deinit(&path);
+    return status;
+}
+
+static void log_profile(const eh_stage *stage)
+{
+    const eh_profile_row *rows = NULL;
+    int64_t count = 0;
+    if (eh_backend_profile_report(stage->backend, &rows, &count) != EH_OK)
+        return;
+    eh_log_line(&stage->log, "%-28s %10s %10s %10s %8s", "operation", "calls", "seconds", "Gflop/s", "GB/s");
+    for (int64_t i = 0; i < count; i++) {
+        const double seconds = rows[i].seconds > 0 ? rows[i].seconds : 1e-9;
+        eh_log_line(&stage->log, "%-28s %10lld %10.3f %10.1f %8.1f", rows[i].operation, (long long)rows[i].calls,
+                    rows[i].seconds, rows[i].flops / seconds / 1e9, rows[i].bytes / seconds / 1e9);
+    }
+}
+
+static void close_backend(eh_stage *stage)
+{
+    if (stage->profile) {
+        log_profile(stage);
+        if (eh_backend_profile_end(stage->backend) != EH_OK)
+            eh_log_warning(&stage->log, "no profile: %s", eh_error_message());
+    }
+    eh_backend_close(&stage->backend);
+}
+
 eh_status eh_stage_backend(eh_stage *stage, eh_backend **backend, eh_dtype *compute)
 {
     eh_status status = EH_OK;
     if (stage->backend == NULL) {
-        status = eh_backend_open(stage->job.device, eh_comm_local_rank(stage->comm), 0, &stage->backend);
-        stage->close_backend = eh_backend_close;
+        status = open_backend(stage);
+        stage->close_backend = close_backend;
     }
     EH_TRY(eh_comm_agree(stage->comm, status));
     *backend = stage->backend;

@@ -317,7 +317,8 @@ static eh_status read_all(const job_reader *reader)
         if (!below_a_list(reader->overrides[i].key))
             EH_TRY(apply_job_override(reader, &reader->overrides[i]));
     EH_TRY(read_lists(reader));
-    struct fy_node *sweep = lookup(reader->root, "sweep");
+    const char *where = NULL;
+    struct fy_node *sweep = list_node(reader, "sweep", &where);
     if (sweep != NULL && !(fy_node_is_scalar(sweep) && fy_node_get_scalar_length(sweep) == 0))
         return eh_error(EH_INPUT, "%s:%d: this job has a sweep, so it is several runs: 'evenhand run' starts each",
                         reader->path, eh_yaml_line(sweep));

@@ -1,0 +1,170 @@
+#include "sweep_table.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/string.h"
+#include "io/atomic.h"
+
+// A field of CSV (RFC 4180).
+static eh_status add_field(const char *text, eh_string *csv)
+{
+    if (strpbrk(text, ",\"\r\n") == NULL)
+        return eh_string_append_text(csv, text);
+    EH_TRY(eh_string_append_text(csv, "\""));
+    for (const char *at = text; *at != '\0'; at++) EH_TRY(eh_string_printf(csv, *at == '"' ? "\"\"" : "%c", *at));
+    return eh_string_append_text(csv, "\"");
+}
+
+// "run,train.lr," for the header (run NULL), or a run's own name and values.
+static eh_status add_prefix(const eh_sweep *sweep, const eh_run *run, eh_string *csv)
+{
+    EH_TRY(add_field(run != NULL ? run->name : "run", csv));
+    for (int64_t i = 0; i < sweep->key_count; i++) {
+        EH_TRY(eh_string_append_text(csv, ","));
+        EH_TRY(add_field(run != NULL ? run->values[i] : sweep->keys[i], csv));
+    }
+    return EH_OK;
+}
+
+static eh_status read_table(const eh_run *run, const char *name, eh_string *text)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tables/%s", run->job.output, name);
+    eh_string_clear(text);
+    FILE *file = fopen(path, "rb");
+    if (file == NULL)
+        return EH_OK; // this run has no such table
+    char piece[4096];
+    eh_status status = EH_OK;
+    for (size_t size; status == EH_OK && (size = fread(piece, 1, sizeof piece, file)) > 0;)
+        status = eh_string_append(text, piece, size);
+    fclose(file);
+    return status;
+}
+
+// The end of the CSV record that begins at `at`: line breaks inside quotes belong to it.
+static const char *record_end(const char *at)
+{
+    bool quoted = false;
+    for (; *at != '\0' && (quoted || *at != '\n'); at++)
+        if (*at == '"')
+            quoted = !quoted;
+    return at;
+}
+
+static eh_status merge_table(const eh_sweep *sweep, const char *name)
+{
+    eh_string merged = {0}, text = {0}, path = {0}, header = {0};
+    eh_status status = EH_OK;
+    for (int64_t i = 0; i < sweep->run_count; i++) {
+        const eh_run *run = &sweep->runs[i];
+        EH_TRY_OR(done, read_table(run, name, &text));
+        if (text.size == 0)
+            continue;
+        const char *end = record_end(text.bytes);
+        if (header.size == 0) {
+            EH_TRY_OR(done, eh_string_append(&header, text.bytes, (size_t)(end - text.bytes)));
+            EH_TRY_OR(done, add_prefix(sweep, NULL, &merged));
+            EH_TRY_OR(done, eh_string_printf(&merged, ",%s\n", header.bytes));
+        } else if (header.size != (size_t)(end - text.bytes) || memcmp(header.bytes, text.bytes, header.size) != 0) {
+            EH_TRY_OR(done, eh_error(EH_INPUT, "%s/tables/%s: its columns are not those of the other runs",
+                                     run->job.output, name));
+        }
+        for (const char *at = end; *at != '\0' && at[1] != '\0'; at = end) {
+            end = record_end(at + 1);
+            EH_TRY_OR(done, add_prefix(sweep, run, &merged));
+            EH_TRY_OR(done, eh_string_append_text(&merged, ","));
+            EH_TRY_OR(done, eh_string_append(&merged, at + 1, (size_t)(end - at - 1)));
+            EH_TRY_OR(done, eh_string_append_text(&merged, "\n"));
+        }
+    }
+    EH_TRY_OR(done, eh_string_printf(&path, "%s/tables/%s", sweep->output, name));
+    EH_TRY_OR(done, eh_atomic_write(path.bytes, merged.bytes, merged.size));
+done:
+    eh_string_deinit(&merged);
+    eh_string_deinit(&text);
+    eh_string_deinit(&path);
+    eh_string_deinit(&header);
+    return status;
+}
+
+static int is_csv(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return entry->d_name[0] != '.' && dot != NULL && strcmp(dot, ".csv") == 0;
+}
+
+static bool has_table(const eh_run *run, const char *name)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tables/%s", run->job.output, name);
+    FILE *file = fopen(path, "rb");
+    if (file != NULL)
+        fclose(file);
+    return file != NULL;
+}
+
+// The tables of run `index` that no earlier run has, each merged over all runs.
+static eh_status merge_new_tables(const eh_sweep *sweep, int64_t index)
+{
+    char folder[4096];
+    struct dirent **entries = NULL;
+    snprintf(folder, sizeof folder, "%s/tables", sweep->runs[index].job.output);
+    const int count = scandir(folder, &entries, is_csv, alphasort);
+    eh_status status = EH_OK;
+    for (int i = 0; i < count; i++) {
+        bool seen = false;
+        for (int64_t other = 0; other < index; other++)
+            seen = seen || has_table(&sweep->runs[other], entries[i]->d_name);
+        if (!seen && status == EH_OK)
+            status = merge_table(sweep, entries[i]->d_name);
+        free(entries[i]);
+    }
+    free(entries);
+    return status;
+}
+
+static eh_status write_runs(const eh_sweep *sweep, const int *exit_codes)
+{
+    eh_string csv = {0}, markdown = {0}, path = {0};
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, add_prefix(sweep, NULL, &csv));
+    EH_TRY_OR(done, eh_string_append_text(&csv, ",exit_code,report\n"));
+    EH_TRY_OR(done, eh_string_append_text(&markdown, "| run |"));
+    for (int64_t k = 0; k < sweep->key_count; k++)
+        EH_TRY_OR(done, eh_string_printf(&markdown, " %s |", sweep->keys[k]));
+    EH_TRY_OR(done, eh_string_append_text(&markdown, " exit code | report |\n|---|"));
+    for (int64_t k = 0; k < sweep->key_count + 2; k++) EH_TRY_OR(done, eh_string_append_text(&markdown, "---|"));
+    EH_TRY_OR(done, eh_string_append_text(&markdown, "\n"));
+    for (int64_t i = 0; i < sweep->run_count; i++) {
+        const eh_run *run = &sweep->runs[i];
+        EH_TRY_OR(done, add_prefix(sweep, run, &csv));
+        EH_TRY_OR(done, eh_string_printf(&csv, ",%d,%s/report.html\n", exit_codes[i], run->name));
+        EH_TRY_OR(done, eh_string_printf(&markdown, "| %s |", run->name));
+        for (int64_t k = 0; k < sweep->key_count; k++)
+            EH_TRY_OR(done, eh_string_printf(&markdown, " %s |", run->values[k]));
+        EH_TRY_OR(done, eh_string_printf(&markdown, " %d | [%s](../%s/report.html) |\n", exit_codes[i],
+                                         exit_codes[i] == 0 ? "page" : "-", run->name));
+    }
+    EH_TRY_OR(done, eh_string_printf(&path, "%s/tables/runs.csv", sweep->output));
+    EH_TRY_OR(done, eh_atomic_write(path.bytes, csv.bytes, csv.size));
+    eh_string_clear(&path);
+    EH_TRY_OR(done, eh_string_printf(&path, "%s/tables/runs.md", sweep->output));
+    EH_TRY_OR(done, eh_atomic_write(path.bytes, markdown.bytes, markdown.size));
+done:
+    eh_string_deinit(&csv);
+    eh_string_deinit(&markdown);
+    eh_string_deinit(&path);
+    return status;
+}
+
+eh_status eh_front_write_sweep_tables(const eh_sweep *sweep, const int *exit_codes)
+{
+    EH_TRY(write_runs(sweep, exit_codes));
+    for (int64_t i = 0; i < sweep->run_count; i++) EH_TRY(merge_new_tables(sweep, i));
+    return EH_OK;
+}
