@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Everything from a fresh machine to tested programs:  tests/run.sh [--large] [--asan] [ctest options]
+#   --large   also the tests that need minutes or gigabytes
+#   --asan    build with AddressSanitizer and UBSan (build/asan) and run the tests of the parts with them
+# Ends with ctest's own summary; its exit code is ctest's.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+preset=default
+select=()
+while [ $# -gt 0 ]; do
+    case $1 in
+    --large) export EVENHAND_LARGE=1 ;;
+    --asan) preset=asan select=(-L '^(unit|mpi)$') ;;
+    --help | -h) sed -n '2,5s/^# //p' "$0"; exit 0 ;;
+    *) break ;;
+    esac
+    shift
+done
+
+bash tests/setup.sh test
+if [ -z "${EVENHAND_PYTHON:-}" ]; then
+    bash tests/setup_python.sh || echo "no reference Python: the tests that need it are skipped" >&2
+fi
+
+jobs=$(nproc)
+launcher=()
+command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+cmake --preset $preset "${launcher[@]}" >/dev/null
+cmake --build --preset $preset -j "$jobs"
+ctest --preset $preset -j "$jobs" "${select[@]}" "$@"
