@@ -14,6 +14,7 @@ typedef struct {
     uint32_t state[8];
     uint64_t byte_count;
     uint8_t block[64];
+    bool by_instruction; // the processor has instructions for it
 } eh_sha256;
 
 void eh_sha256_begin(eh_sha256 *sha);

@@ -45,6 +45,17 @@ static eh_status resolve(const eh_model *model, int64_t rank, const char *text, 
                     size < 80 ? (int)size : 80, text);
 }
 
+// Merges mostly make tokens in the order of their ids, so the one behind the last result is tried before the table.
+static eh_status resolve_result(const eh_model *model, int64_t rank, const char *text, uint32_t size, int32_t *id)
+{
+    size_t next_size = 0;
+    const char *next = eh_vocabulary_token(&model->vocabulary, (int64_t)*id + 1, &next_size);
+    if (next == NULL || next_size != size || memcmp(next, text, size) != 0 || model->vocabulary.repeated > 0)
+        return resolve(model, rank, text, size, "result", id);
+    ++*id;
+    return EH_OK;
+}
+
 static eh_status read_merges(const eh_tokenizer_file *file, eh_model *model)
 {
     int64_t slots = 16;
@@ -53,12 +64,13 @@ static eh_status read_merges(const eh_tokenizer_file *file, eh_model *model)
     for (int64_t i = 0; i < slots; i++) model->merge_slots[i].left = -1;
     model->merge_mask = (uint64_t)slots - 1;
     const char *text = file->merge_bytes;
+    int32_t both = -1;
     for (int64_t rank = 0; rank < file->merge_count; rank++) {
         const uint32_t left_size = file->merges[rank][0], right_size = file->merges[rank][1];
-        int32_t left = -1, right = -1, both = -1;
+        int32_t left = -1, right = -1;
         EH_TRY(resolve(model, rank, text, left_size, "left half", &left));
         EH_TRY(resolve(model, rank, text + left_size, right_size, "right half", &right));
-        EH_TRY(resolve(model, rank, text, left_size + right_size, "result", &both));
+        EH_TRY(resolve_result(model, rank, text, left_size + right_size, &both));
         text += left_size + right_size;
         uint64_t slot = pair_slot(left, right, model->merge_mask);
         while (model->merge_slots[slot].left >= 0 &&

@@ -25,7 +25,7 @@ static inline uint64_t eh_hash_bytes(const char *bytes, size_t size)
     uint64_t rest = 0;
     for (size_t i = 0; i < size; i++) rest |= (uint64_t)(uint8_t)bytes[i] << 8 * i;
     hash = eh_hash_mix(hash, rest);
-    return hash ^ hash >> 32;
+    return hash ^ hash << 32; // the lower half takes the place, the upper half tells strangers apart
 }
 
 #endif

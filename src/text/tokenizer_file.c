@@ -139,9 +139,10 @@ static eh_status add_mapped_token(reader *in, const char *number, size_t size)
     const long long id = strtoll(digits, &end, 10);
     if (*end != '\0' || size >= sizeof digits)
         return eh_error(EH_INPUT, "token '%.80s' has id %.20s, expected a whole number", in->text, digits);
-    if (eh_vocabulary_find(&in->file->vocabulary, in->text, (size_t)in->text_size) >= 0)
+    EH_TRY(eh_vocabulary_add(&in->file->vocabulary, in->text, (size_t)in->text_size, id));
+    if (in->file->vocabulary.repeated > 0)
         return eh_error(EH_INPUT, "token '%.80s' is given twice", in->text);
-    return eh_vocabulary_add(&in->file->vocabulary, in->text, (size_t)in->text_size, id);
+    return EH_OK;
 }
 
 static eh_status add_scored_token(reader *in, const char *number, size_t size)
@@ -362,6 +363,7 @@ eh_status eh_tokenizer_file_parse(const char *path, const char *bytes, size_t si
         .yajl_end_array = on_close,
     };
     reader in = {.file = file, .status = EH_OK};
+    EH_TRY(eh_vocabulary_expect(&file->vocabulary, (int64_t)(size / 80))); // a token and its merge take 40 to 100 bytes
     yajl_handle parser = yajl_alloc(&callbacks, NULL, &in);
     if (parser == NULL)
         return eh_error(EH_MACHINE, "out of memory while reading %s", path);

@@ -5,34 +5,52 @@
 #include "core/memory.h"
 #include "text/hash.h"
 
-static int64_t find_slot(const eh_vocabulary *vocabulary, const char *token, size_t size)
+// The tag keeps most strangers' texts from being looked at.
+typedef struct eh_vocabulary_slot {
+    uint32_t tag;
+    int32_t id; // + 1; 0: empty
+} vocabulary_slot;
+
+static int64_t find_slot(const eh_vocabulary *vocabulary, const char *token, size_t size, uint64_t hash)
 {
     const uint64_t mask = (uint64_t)vocabulary->slot_count - 1;
-    uint64_t slot = eh_hash_bytes(token, size) & mask;
-    while (vocabulary->slots[slot] >= 0) {
-        const uint32_t *span = vocabulary->spans[vocabulary->slots[slot]];
+    uint64_t slot = hash & mask;
+    for (; vocabulary->slots[slot].id > 0; slot = (slot + 1) & mask) {
+        if (vocabulary->slots[slot].tag != (uint32_t)(hash >> 32))
+            continue;
+        const uint32_t *span = vocabulary->spans[vocabulary->slots[slot].id - 1];
         if (span[1] == size && memcmp(vocabulary->bytes + span[0], token, size) == 0)
             break;
-        slot = (slot + 1) & mask;
     }
     return (int64_t)slot;
 }
 
-static eh_status grow_slots(eh_vocabulary *vocabulary)
+static eh_status grow_slots(eh_vocabulary *vocabulary, int64_t count)
 {
-    eh_vocabulary grown = *vocabulary;
-    grown.slots = NULL;
-    grown.slot_count = vocabulary->slot_count > 0 ? vocabulary->slot_count * 2 : 1024;
-    EH_TRY(EH_ALLOC(grown.slot_count, &grown.slots));
-    for (int64_t i = 0; i < grown.slot_count; i++) grown.slots[i] = -1;
-    for (int64_t i = 0; i < vocabulary->slot_count; i++) {
-        const int32_t id = vocabulary->slots[i];
-        if (id >= 0)
-            grown.slots[find_slot(&grown, grown.bytes + grown.spans[id][0], grown.spans[id][1])] = id;
+    vocabulary_slot *old = vocabulary->slots;
+    const int64_t old_count = vocabulary->slot_count;
+    vocabulary_slot *grown = NULL;
+    EH_TRY(EH_ALLOC(count, &grown));
+    vocabulary->slots = grown;
+    vocabulary->slot_count = count;
+    for (int64_t i = 0; i < old_count; i++) {
+        if (old[i].id == 0)
+            continue;
+        const uint32_t *span = vocabulary->spans[old[i].id - 1];
+        const uint64_t hash = eh_hash_bytes(vocabulary->bytes + span[0], span[1]);
+        uint64_t slot = hash & ((uint64_t)count - 1);
+        while (grown[slot].id > 0) slot = (slot + 1) & ((uint64_t)count - 1);
+        grown[slot] = old[i];
     }
-    eh_free(&vocabulary->slots);
-    *vocabulary = grown;
+    eh_free(&old);
     return EH_OK;
+}
+
+eh_status eh_vocabulary_expect(eh_vocabulary *vocabulary, int64_t count)
+{
+    int64_t slots = vocabulary->slot_count > 0 ? vocabulary->slot_count : 1024;
+    while (slots < 2 * count) slots *= 2;
+    return slots > vocabulary->slot_count ? grow_slots(vocabulary, slots) : EH_OK;
 }
 
 static eh_status reserve_id(eh_vocabulary *vocabulary, int64_t id)
@@ -58,8 +76,7 @@ eh_status eh_vocabulary_add(eh_vocabulary *vocabulary, const char *token, size_t
         return eh_error(EH_INPUT, "id %lld is given twice, to '%.80s' and to '%.*s'", (long long)id, taken, shown,
                         token);
     EH_TRY(reserve_id(vocabulary, id));
-    if (2 * (vocabulary->count + 1) > vocabulary->slot_count)
-        EH_TRY(grow_slots(vocabulary));
+    EH_TRY(eh_vocabulary_expect(vocabulary, vocabulary->count + 1));
     const int64_t first = vocabulary->byte_count;
     if (first + (int64_t)size + 1 >= UINT32_MAX)
         return eh_error(EH_INPUT, "the tokens have more than 4 GiB together");
@@ -69,14 +86,19 @@ eh_status eh_vocabulary_add(eh_vocabulary *vocabulary, const char *token, size_t
     vocabulary->byte_count = first + (int64_t)size + 1;
     vocabulary->spans[id][0] = (uint32_t)first;
     vocabulary->spans[id][1] = (uint32_t)size;
-    vocabulary->slots[find_slot(vocabulary, token, size)] = (int32_t)id;
+    const uint64_t hash = eh_hash_bytes(token, size);
+    vocabulary_slot *slot = &vocabulary->slots[find_slot(vocabulary, token, size, hash)];
+    vocabulary->repeated += slot->id > 0;
+    *slot = (vocabulary_slot){(uint32_t)(hash >> 32), (int32_t)id + 1};
     vocabulary->count++;
     return EH_OK;
 }
 
 int32_t eh_vocabulary_find(const eh_vocabulary *vocabulary, const char *token, size_t size)
 {
-    return vocabulary->slot_count > 0 ? vocabulary->slots[find_slot(vocabulary, token, size)] : -1;
+    if (vocabulary->slot_count == 0)
+        return -1;
+    return vocabulary->slots[find_slot(vocabulary, token, size, eh_hash_bytes(token, size))].id - 1;
 }
 
 const char *eh_vocabulary_token(const eh_vocabulary *vocabulary, int64_t id, size_t *size)

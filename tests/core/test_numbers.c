@@ -38,6 +38,25 @@ static void test_sha256_does_not_depend_on_the_pieces(void **state)
     }
 }
 
+// Processors with instructions for it and others must agree; on a processor without them both ways are the plain one.
+static void test_sha256_is_the_same_by_instruction_and_plainly(void **state)
+{
+    (void)state;
+    uint8_t bytes[1000], by_instruction[EH_SHA256_BYTES], plain[EH_SHA256_BYTES];
+    for (size_t i = 0; i < sizeof bytes; i++) bytes[i] = (uint8_t)(i * i + 31 * i);
+    for (size_t size = 0; size <= sizeof bytes; size++) {
+        eh_sha256 sha;
+        eh_sha256_begin(&sha);
+        eh_sha256_add(&sha, bytes, size);
+        eh_sha256_end(&sha, by_instruction);
+        eh_sha256_begin(&sha);
+        sha.by_instruction = false;
+        eh_sha256_add(&sha, bytes, size);
+        eh_sha256_end(&sha, plain);
+        assert_memory_equal(by_instruction, plain, sizeof plain);
+    }
+}
+
 // Known answers of the authors' library (kat_vectors, philox4x32 10): counter and key all zero, and all ones.
 static void test_philox_gives_the_authors_vectors(void **state)
 {
@@ -125,6 +144,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sha256_gives_the_standards_examples),
         cmocka_unit_test(test_sha256_does_not_depend_on_the_pieces),
+        cmocka_unit_test(test_sha256_is_the_same_by_instruction_and_plainly),
         cmocka_unit_test(test_philox_gives_the_authors_vectors),
         cmocka_unit_test(test_random_numbers_have_their_moments),
         cmocka_unit_test(test_permutation_has_every_index_once),

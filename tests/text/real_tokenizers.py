@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from random import Random
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
@@ -40,10 +41,12 @@ def roberta() -> Tokenizer:
     return t
 
 
-def bloom() -> Tokenizer:
-    """BLOOM's pipeline around GPT-2's vocabulary: BLOOM's own is not here."""
-    vocab = json.loads((shared() / "datasets/tokenizers/gpt2/encoder.json").read_text(encoding="utf-8"))
-    t = Tokenizer(models.BPE(vocab, gpt2_merges()))
+def bloom(model: models.Model | None = None) -> Tokenizer:
+    """BLOOM's pipeline around GPT-2's vocabulary (BLOOM's own is not here) or another one."""
+    if model is None:
+        vocab = json.loads((shared() / "datasets/tokenizers/gpt2/encoder.json").read_text(encoding="utf-8"))
+        model = models.BPE(vocab, gpt2_merges())
+    t = Tokenizer(model)
     t.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(BLOOM), "isolated"),
@@ -107,3 +110,17 @@ ALL = {
     "t5-hub": t5_hub,
     "t5-bytes": t5_bytes,
 }
+
+
+def large() -> Tokenizer:
+    """BLOOM's size: 250,680 tokens and as many merges, made up; its letters are those of the byte alphabet."""
+    random = Random(2023)
+    vocab = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    tokens, merges = list(vocab), []
+    while len(vocab) < 250_680:
+        left, right = random.choice(tokens), random.choice(tokens)
+        if len(left + right) <= 12 and left + right not in vocab:
+            vocab[left + right] = len(vocab)
+            tokens.append(left + right)
+            merges.append((left, right))
+    return bloom(models.BPE(vocab, merges))
