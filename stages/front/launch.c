@@ -15,6 +15,7 @@
 #include "core/clock.h"
 #include "core/memory.h"
 #include "front.h"
+#include "words.h"
 
 // --- The machine ---------------------------------------------------------------------------------------------------
 
@@ -161,35 +162,8 @@ eh_status eh_front_execute(char *const *words, double grace_seconds, int *exit_c
 
 // --- A stage through mpirun ----------------------------------------------------------------------------------------
 
-typedef struct {
-    char **words; // owned, NULL-terminated
-    int64_t count, capacity;
-} word_list;
-
-static eh_status add_word(word_list *list, const char *word)
-{
-    char *copy = NULL;
-    EH_TRY(eh_copy_string(word, &copy));
-    EH_TRY(EH_APPEND(&list->words, &list->count, &list->capacity, copy));
-    EH_TRY(eh_reserve(list->count + 1, &list->capacity, sizeof *list->words, (void **)&list->words));
-    list->words[list->count] = NULL;
-    return EH_OK;
-}
-
-static eh_status add_words(word_list *list, const char *const *words)
-{
-    for (; *words != NULL; words++) EH_TRY(add_word(list, *words));
-    return EH_OK;
-}
-
-static void free_words(word_list *list)
-{
-    for (int64_t i = 0; i < list->count; i++) eh_free(&list->words[i]);
-    eh_free(&list->words);
-}
-
 // The job's own launcher: its words as they are, the first one found in PATH.
-static eh_status add_own_launcher(word_list *list, const char *launcher)
+static eh_status add_own_launcher(eh_words *list, const char *launcher)
 {
     for (const char *at = launcher + strspn(launcher, " "); *at != '\0';) {
         const size_t size = strcspn(at, " ");
@@ -200,7 +174,7 @@ static eh_status add_own_launcher(word_list *list, const char *launcher)
             if (path == NULL)
                 return eh_error(EH_INPUT, "launcher: there is no program '%s' in PATH", word);
         }
-        const eh_status status = add_word(list, path != NULL ? path : word);
+        const eh_status status = eh_words_add(list, path != NULL ? path : word);
         eh_free(&path);
         EH_TRY(status);
         at += size;
@@ -209,27 +183,27 @@ static eh_status add_own_launcher(word_list *list, const char *launcher)
     return EH_OK;
 }
 
-static eh_status add_mpirun(word_list *list, int64_t ranks)
+static eh_status add_mpirun(eh_words *list, int64_t ranks)
 {
     char *path = NULL, number[24];
     EH_TRY(eh_front_find_program("mpirun", &path));
     if (path == NULL)
         return eh_error(EH_MACHINE, "mpirun is not in PATH: install Open MPI (Debian: apt-get install openmpi-bin)");
-    const eh_status status = add_word(list, path);
+    const eh_status status = eh_words_add(list, path);
     eh_free(&path);
     EH_TRY(status);
     snprintf(number, sizeof number, "%lld", (long long)ranks);
     // Ranks are not bound: in containers that often fails, and a rank's threads need more than the one core of mpirun's
     // default.
-    EH_TRY(add_words(list, (const char *[]){"-q", "-n", number, "--bind-to", "none", NULL}));
+    EH_TRY(eh_words_add_all(list, (const char *[]){"-q", "-n", number, "--bind-to", "none", NULL}));
     if (geteuid() == 0)
-        EH_TRY(add_word(list, "--allow-run-as-root"));
+        EH_TRY(eh_words_add(list, "--allow-run-as-root"));
     if (getenv("SLURM_JOB_ID") == NULL && ranks > 1)
-        EH_TRY(add_word(list, "--oversubscribe"));
+        EH_TRY(eh_words_add(list, "--oversubscribe"));
     return EH_OK;
 }
 
-static eh_status add_stage(word_list *list, eh_step step, const eh_front_launch *launch)
+static eh_status add_stage(eh_words *list, eh_step step, const eh_front_launch *launch)
 {
     char *folder = NULL, program[4200];
     EH_TRY(eh_front_program_folder(&folder));
@@ -237,22 +211,22 @@ static eh_status add_stage(word_list *list, eh_step step, const eh_front_launch 
     eh_free(&folder);
     if (access(program, X_OK) != 0)
         return eh_error(EH_MACHINE, "%s: %s: was the build complete?", program, strerror(errno));
-    EH_TRY(add_word(list, program));
-    EH_TRY(add_word(list, launch->job_path));
+    EH_TRY(eh_words_add(list, program));
+    EH_TRY(eh_words_add(list, launch->job_path));
     if (eh_steps[step].phase[0] != '\0')
-        EH_TRY(add_words(list, (const char *[]){"--phase", eh_steps[step].phase, NULL}));
+        EH_TRY(eh_words_add_all(list, (const char *[]){"--phase", eh_steps[step].phase, NULL}));
     if (launch->force)
-        EH_TRY(add_word(list, "--force"));
+        EH_TRY(eh_words_add(list, "--force"));
     if (launch->profile)
-        EH_TRY(add_word(list, "--profile"));
+        EH_TRY(eh_words_add(list, "--profile"));
     for (int64_t i = 0; i < launch->override_count; i++)
-        EH_TRY(add_words(list, (const char *[]){"--set", launch->overrides[i], NULL}));
+        EH_TRY(eh_words_add_all(list, (const char *[]){"--set", launch->overrides[i], NULL}));
     return EH_OK;
 }
 
-static eh_status build_command(const eh_job *job, eh_step step, const eh_front_launch *launch, word_list *list)
+static eh_status build_command(const eh_job *job, eh_step step, const eh_front_launch *launch, eh_words *list)
 {
-    if (job->launcher != NULL)
+    if (job->launcher != NULL && step != EH_STEP_REPORT)
         EH_TRY(add_own_launcher(list, job->launcher));
     else if (launch->ranks > 1)
         EH_TRY(add_mpirun(list, launch->ranks));
@@ -262,7 +236,7 @@ static eh_status build_command(const eh_job *job, eh_step step, const eh_front_l
 eh_status eh_front_launch_step(const eh_job *job, eh_step step, const eh_front_launch *launch, int *exit_code)
 {
     enum { GRACE_SECONDS = 10, GRACE_SECONDS_OF_CHECKPOINT = 300 };
-    word_list list = {0};
+    eh_words list = {0};
     eh_status status = build_command(job, step, launch, &list);
     if (status == EH_OK) {
         char threads[24];
@@ -272,6 +246,6 @@ eh_status eh_front_launch_step(const eh_job *job, eh_step step, const eh_front_l
         const double grace = step == EH_STEP_FINETUNE ? GRACE_SECONDS_OF_CHECKPOINT : GRACE_SECONDS;
         status = eh_front_execute(list.words, grace, exit_code);
     }
-    free_words(&list);
+    eh_words_free(&list);
     return status;
 }
