@@ -208,8 +208,9 @@ static eh_status add_model(const eh_job *job, eh_string *facts)
     return eh_string_printf(facts, "%s %s %" PRIu64 "\n", job->model.architecture, job->model.config, job->seed);
 }
 
-// Data that is measured is independent of what is taught by it.
-static const char *const teaching_keys = "task prompt pair_order label_layout blank use max_length";
+// Keys of a data set that say what is taught by it: what is measured on it does not depend on them.
+static const char *const teaching_keys = "pair_order label_layout blank";
+static const char *const teaching_keys_of_pairs = "pair_order label_layout blank task prompt use max_length";
 
 static eh_status add_data(const eh_job *job, bool measured_only, eh_string *facts)
 {
@@ -222,7 +223,8 @@ static eh_status add_data(const eh_job *job, bool measured_only, eh_string *fact
         if (measured_only && data->use == EH_USE_TRAIN && data->holdout <= 0)
             continue;
         const bool pairs = strcmp(data->format, "crows-pairs") == 0 || strcmp(data->format, "pairs") == 0;
-        EH_TRY(add_keys(&eh_data_keys, data, tokenize, measured_only && pairs ? teaching_keys : "", facts));
+        const char *skip = !measured_only ? "" : pairs ? teaching_keys_of_pairs : teaching_keys;
+        EH_TRY(add_keys(&eh_data_keys, data, tokenize, skip, facts));
         const eh_status status = add_path(data->path, facts);
         if (status != EH_OK)
             return eh_error_context(status, "data set '%s'", data->name);

@@ -1,5 +1,5 @@
 // What a misspelt key was meant to be.
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -79,7 +79,7 @@ eh_status eh_key_suggest(const eh_key_list *list, const char *section, const cha
         const int distance = edit_distance(name, candidate);
         if (distance < best_distance) {
             best_distance = distance;
-            strcpy(best, candidate);
+            snprintf(best, sizeof best, "%s", candidate);
         }
         EH_TRY_OR(done, eh_string_printf(&all, "%s%s", all.size > 0 ? ", " : "", candidate));
     }

@@ -137,6 +137,7 @@ static int await(pid_t child, double grace)
 
 eh_status eh_front_execute(char *const *words, double grace_seconds, int *exit_code)
 {
+    EH_ASSERT(words != NULL && words[0] != NULL);
     struct sigaction old[4];
     fflush(NULL);
     watch_signals(old, true);

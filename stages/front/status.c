@@ -108,7 +108,8 @@ static void print_slurm(const char *output)
 
 eh_status eh_front_status(const eh_front_options *options, const eh_log *log, int *exit_code)
 {
-    (void)log, (void)exit_code;
+    (void)log;
+    *exit_code = 0;
     const char *path = NULL;
     eh_sweep sweep;
     EH_TRY(eh_front_one_word(options, "job file", &path));

@@ -223,7 +223,7 @@ static eh_status make_log_folder(const slurm_jobs *submission)
 
 eh_status eh_front_submit(const eh_front_options *options, const eh_log *log, int *exit_code)
 {
-    (void)exit_code;
+    *exit_code = 0;
     slurm_jobs submission = {.options = options, .log = log};
     eh_status status = EH_OK;
     EH_TRY(eh_front_one_word(options, "job file", &submission.job_path));

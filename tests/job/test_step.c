@@ -1,0 +1,158 @@
+// Keys of steps: what changes them, and what must not.
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "job/step.h"
+#include "support/cmocka.h"
+#include "support/folder.h"
+
+typedef char step_keys[EH_STEP_COUNT][65];
+
+static char *folder;
+
+static int set_up(void **state)
+{
+    (void)state;
+    char *copy = eh_test_folder_new();
+    folder = copy;
+    eh_test_write_text(eh_test_path(folder, "config.json"), "{\"model_type\": \"bloom\", \"n_layer\": 2}");
+    eh_test_write_text(eh_test_path(folder, "tokenizer.json"), "{}");
+    eh_test_write_text(eh_test_path(folder, "pairs.csv"), "a,b\n");
+    eh_test_write_text(eh_test_path(folder, "items.json"), "[]");
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    eh_test_folder_remove(&folder);
+    return 0;
+}
+
+static void find_keys(const char *override, step_keys keys)
+{
+    char text[4096];
+    snprintf(text, sizeof text,
+             "model: {path: %s}\noutput: %s/out\n"
+             "data:\n  - {name: pairs, format: pairs, path: %s/pairs.csv, holdout: 0.1}\n"
+             "  - {name: items, format: stereoset, path: %s/items.json}\n"
+             "evaluate: [{metric: stereoset}]\n",
+             folder, folder, folder, folder);
+    eh_job job;
+    assert_int_equal(eh_job_parse("job.yaml", text, strlen(text), &override, override != NULL ? 1 : 0, &job), EH_OK);
+    for (int step = 0; step < EH_STEP_COUNT; step++)
+        assert_int_equal(eh_step_key(&job, (eh_step)step, keys[step]), EH_OK);
+    eh_job_deinit(&job);
+}
+
+// `changed` has a letter for each step whose key must change: t b f a r (tokenize, before, finetune, after, report).
+static void assert_changes(const char *override, const char *changed)
+{
+    step_keys before, after;
+    find_keys(NULL, before);
+    find_keys(override, after);
+    for (int step = 0; step < EH_STEP_COUNT; step++) {
+        const bool expected = strchr(changed, "tbfar"[step]) != NULL;
+        if ((strcmp(before[step], after[step]) != 0) != expected)
+            print_message("%s: %s\n", override, eh_steps[step].name);
+        assert_true((strcmp(before[step], after[step]) != 0) == expected);
+    }
+}
+
+static void test_keys_change_with_what_steps_depend_on(void **state)
+{
+    (void)state;
+    assert_changes("ranks=4", "");
+    assert_changes("memory.zero=3", "");
+    assert_changes("checkpoint.minutes=1", "");
+    assert_changes("output=elsewhere", "");
+    assert_changes("name=other", "r");
+    assert_changes("report.replicates=500", "r");
+    assert_changes("train.lr=0.5", "far");
+    assert_changes("data.pairs.replay=0.5", "far");
+    assert_changes("data.pairs.task=rewrite", "tfar"); // what pairs teach does not change what is measured on them
+    assert_changes("switches.label_layout=overlay", "tfar");
+    assert_changes("data.pairs.holdout=0.2", "tbfar");
+    assert_changes("data.items.limit=3", "tbfar");
+    assert_changes("evaluate.0.wording=b", "bar");
+    assert_changes("precision=bf16", "bfar");
+    assert_changes("seed=1", "tbfar");
+}
+
+static void assert_file_changes(const char *name, const char *text, const char *changed)
+{
+    step_keys before, after;
+    find_keys(NULL, before);
+    eh_test_write_text(eh_test_path(folder, name), text);
+    find_keys(NULL, after);
+    for (int step = 0; step < EH_STEP_COUNT; step++)
+        assert_true((strcmp(before[step], after[step]) != 0) == (strchr(changed, "tbfar"[step]) != NULL));
+}
+
+static void test_keys_change_with_the_contents_of_files(void **state)
+{
+    (void)state;
+    assert_file_changes("pairs.csv", "a,b\n", "");
+    assert_file_changes("pairs.csv", "a,c\n", "tbfar");
+    assert_file_changes("tokenizer.json", "{\"a\": 1}", "tbfar");
+    assert_file_changes("model.safetensors", "weights", "bfar"); // models with one tokenizer share their shards
+    assert_file_changes("config.json", "{\"model_type\": \"bloom\", \"n_layer\": 3}", "bfar");
+    assert_file_changes("config.json", "{\"model_type\": \"t5\", \"n_layer\": 3}", "tbfar");
+}
+
+static void test_a_stamp_holds_while_the_result_is_there(void **state)
+{
+    (void)state;
+    char text[2048], key[65];
+    snprintf(text, sizeof text, "model: {path: %s}\noutput: %s/out\nevaluate: [{metric: perplexity}]\n", folder,
+             folder);
+    eh_job job;
+    bool fresh = true;
+    assert_int_equal(eh_job_parse("job.yaml", text, strlen(text), NULL, 0, &job), EH_OK);
+    assert_int_equal(eh_step_key(&job, EH_STEP_REPORT, key), EH_OK);
+    assert_int_equal(eh_step_is_fresh(&job, EH_STEP_REPORT, key, &fresh), EH_OK);
+    assert_false(fresh);
+    assert_int_equal(eh_step_mark(&job, EH_STEP_REPORT, key), EH_OK);
+    assert_int_equal(eh_step_is_fresh(&job, EH_STEP_REPORT, key, &fresh), EH_OK);
+    assert_false(fresh); // no result
+    eh_test_write_text(eh_test_path(folder, "out/report.html"), "<p>");
+    assert_int_equal(eh_step_is_fresh(&job, EH_STEP_REPORT, key, &fresh), EH_OK);
+    assert_true(fresh);
+    key[0] = key[0] == 'a' ? 'b' : 'a';
+    assert_int_equal(eh_step_is_fresh(&job, EH_STEP_REPORT, key, &fresh), EH_OK);
+    assert_false(fresh);
+    assert_int_equal(eh_step_unmark(&job, EH_STEP_REPORT), EH_OK);
+    assert_int_equal(eh_step_unmark(&job, EH_STEP_REPORT), EH_OK);
+    eh_job_deinit(&job);
+}
+
+static void test_which_steps_a_job_wants(void **state)
+{
+    (void)state;
+    eh_job_data data = {.use = EH_USE_EVALUATE};
+    eh_job job = {.data = &data, .data_count = 1, .evaluate_count = 1};
+    assert_true(eh_step_wanted(&job, EH_STEP_TOKENIZE));
+    assert_true(eh_step_wanted(&job, EH_STEP_EVALUATE_BEFORE));
+    assert_false(eh_step_wanted(&job, EH_STEP_FINETUNE));
+    assert_false(eh_step_wanted(&job, EH_STEP_EVALUATE_AFTER));
+    data.use = EH_USE_TRAIN;
+    assert_true(eh_step_wanted(&job, EH_STEP_FINETUNE));
+    assert_true(eh_step_wanted(&job, EH_STEP_EVALUATE_AFTER));
+    job.evaluate_count = 0;
+    assert_false(eh_step_wanted(&job, EH_STEP_EVALUATE_BEFORE));
+    assert_int_equal(eh_step_find("evaluate", "after"), EH_STEP_EVALUATE_AFTER);
+    assert_int_equal(eh_step_find("evaluate", "control-placebo"), EH_STEP_COUNT);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_keys_change_with_what_steps_depend_on, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_keys_change_with_the_contents_of_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_stamp_holds_while_the_result_is_there, set_up, tear_down),
+        cmocka_unit_test(test_which_steps_a_job_wants),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
