@@ -8,23 +8,29 @@
 
 #include "core/status.h"
 #include "io/scores.h"
+#include "io/shard.h"
 #include "job/job.h"
 #include "metrics/sample.h"
+#include "model/generate.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
 #define EH_ITEM_FIELDS 12
 
-// One item of a data set, borrowed. `fields` are those of its text, in the order of its data format (dataset/).
+// One item of a data set, borrowed. Its fields are those of the shards' text, as the data format names them.
 typedef struct {
-    int64_t index; // in the data set; the row's "item"
+    int64_t index; // row of the data set: the score row's "item"
     int64_t field_count;
-    const char *fields[EH_ITEM_FIELDS]; // NUL-terminated
+    const char *names[EH_ITEM_FIELDS], *fields[EH_ITEM_FIELDS]; // NUL-terminated
+    size_t sizes[EH_ITEM_FIELDS];
     const char *group;
     int64_t candidate_count;
     const int8_t *labels; // [candidate_count]
-    int64_t source_row;
+    eh_split split;
 } eh_item;
+
+// The field, "" if the format has none of that name.
+const char *eh_item_field(const eh_item *item, const char *name);
 
 // What a metric may know: the entry of `evaluate:`, the model (not its weights) and its tokenizer.
 typedef struct {
@@ -38,11 +44,15 @@ typedef struct {
     eh_special_ids special;
     int64_t max_length; // positions of the model, or a default window where it has no bound
     uint64_t seed;
-    eh_encoding *encoding; // scratch
+    const char *model_sha256, *data_key; // what rows depend on
+    eh_encoding *encoding;               // scratch
 } eh_metric_setup;
 
 // --- Asking -------------------------------------------------------------------------------------------------------
 typedef struct eh_requests eh_requests; // the requests of one item
+
+// Marks the sequences that follow, so that `score` knows what they were asked for. Not negative; 0 at first.
+void eh_request_tag(eh_requests *requests, int32_t tag);
 
 // log P of each id of `continuation` after `context` (decoders; context not empty). Sequences of an item that have
 // equal contexts share their computation.
@@ -76,6 +86,7 @@ typedef struct {
 // The answers to one item's requests, in the order of the requests. Borrowed.
 typedef struct {
     int64_t sequence_count;
+    const int32_t *tags;            // [sequence_count]
     const int64_t *label_first;     // [sequence_count + 1]
     const float *log_probabilities; // of sequence s: [label_first[s] .. label_first[s + 1])
     int64_t text_count;
@@ -93,11 +104,14 @@ typedef struct eh_metric {
     const char *protocol; // in the job: `protocol:`; the first metric of a name in list.h is its default
     const char *formats;  // data formats that it takes, separated by spaces
     int answers;          // eh_answers_kind, or'ed: what the evaluator must supply
+    bool unseen_only;     // of a data set that is trained on, take the held-out part alone
     // EH_INPUT with the reason if this kind of model (or this entry of the job) can't be measured. May be NULL.
     eh_status (*check)(const eh_metric_setup *setup);
     // Names the columns beyond "item", "id", "group" and "reason".
     eh_status (*columns)(const eh_metric_setup *setup, eh_score_table *table);
     eh_status (*requests)(const eh_metric_setup *setup, const eh_item *item, eh_requests *requests);
+    // How texts are generated (EH_GENERATIONS). eos, seed and slots are set by the evaluator before the call.
+    void (*generation)(const eh_metric_setup *setup, eh_generation *generation);
     // After the generations, what the classifier is to judge. NULL if there is none.
     eh_status (*classify)(const eh_metric_setup *setup, const eh_item *item, const eh_answers *answers,
                           eh_requests *requests);

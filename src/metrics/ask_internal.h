@@ -1,0 +1,20 @@
+// Small things that metrics need to put requests together.
+#ifndef EH_METRICS_ASK_INTERNAL_H
+#define EH_METRICS_ASK_INTERNAL_H
+
+#include "metrics/metric.h"
+
+// A growing list of token ids. All zero is an empty one.
+typedef struct {
+    int32_t *ids;
+    int64_t count, capacity;
+} eh_ids;
+
+EH_CHECKED eh_status eh_ids_add(eh_ids *ids, int32_t id);
+EH_CHECKED eh_status eh_ids_add_text(eh_ids *ids, const eh_metric_setup *setup, const char *text, eh_special special);
+void eh_ids_deinit(eh_ids *ids);
+
+// The token that a decoder reads first: its BOS, or its EOS where there is none.
+int32_t eh_start_id(const eh_metric_setup *setup);
+
+#endif

@@ -1,0 +1,311 @@
+// Packing: sequences go end to end, without padding, until a batch is full. The context that several sequences of an
+// item share is one sequence of the batch, and they continue it.
+#include "metrics/batch_internal.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+// Below so many tokens a context is not worth a sequence of its own.
+#define SHARE_FROM 4
+#define DEFAULT_TOKENS 2048
+
+struct eh_batcher {
+    eh_model *model;
+    int64_t batch_tokens;
+    eh_batch_limits reserved;
+    // The batch that is being packed.
+    int32_t *ids, *decoder_ids, *prefix, *label_rows, *label_ids;
+    uint8_t *types;
+    int64_t *offsets, *decoder_offsets;
+    float **destinations; // where the log-probability of each label goes
+    int64_t id_count, id_capacity, type_count, type_capacity, decoder_count, decoder_capacity;
+    int64_t sequence_count, offset_capacity, decoder_offset_capacity, prefix_capacity;
+    int64_t label_count, row_capacity, gold_capacity, destination_capacity;
+    float *results;
+    int64_t result_capacity;
+    // Prefix sequences of the item that is being packed, by context number: sequence and first row, or -1.
+    int64_t *context_sequence, *context_uses;
+    int64_t context_capacity, uses_capacity;
+};
+
+eh_status eh_batcher_new(eh_model *model, int64_t batch_tokens, eh_batcher **batcher)
+{
+    eh_batcher *fresh = NULL;
+    EH_TRY(EH_ALLOC(1, &fresh));
+    fresh->model = model;
+    fresh->batch_tokens = batch_tokens > 0 ? batch_tokens : DEFAULT_TOKENS;
+    *batcher = fresh;
+    return EH_OK;
+}
+
+void eh_batcher_free(eh_batcher **batcher)
+{
+    eh_batcher *b = *batcher;
+    if (b == NULL)
+        return;
+    eh_free(&b->ids);
+    eh_free(&b->decoder_ids);
+    eh_free(&b->prefix);
+    eh_free(&b->label_rows);
+    eh_free(&b->label_ids);
+    eh_free(&b->types);
+    eh_free(&b->offsets);
+    eh_free(&b->decoder_offsets);
+    eh_free(&b->destinations);
+    eh_free(&b->results);
+    eh_free(&b->context_sequence);
+    eh_free(&b->context_uses);
+    eh_free(batcher);
+}
+
+static void forget(eh_batcher *b)
+{
+    b->id_count = b->type_count = b->decoder_count = b->sequence_count = b->label_count = 0;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+static eh_status reserve_model(eh_batcher *b)
+{
+    const eh_batch_limits *r = &b->reserved;
+    if (b->id_count <= r->tokens && b->decoder_count <= r->decoder_tokens && b->sequence_count <= r->sequences &&
+        b->label_count <= r->labels)
+        return EH_OK;
+    // The whole budget at once, so that it is asked for once; a longer sequence than that grows it.
+    const bool decodes = b->decoder_count > 0;
+    b->reserved.tokens = larger(larger(r->tokens, b->id_count), b->batch_tokens);
+    b->reserved.decoder_tokens = decodes ? larger(larger(r->decoder_tokens, b->decoder_count), b->batch_tokens) : 0;
+    b->reserved.sequences = larger(larger(r->sequences, b->sequence_count), b->batch_tokens / 4 + 1);
+    b->reserved.labels = larger(larger(r->labels, b->label_count), b->batch_tokens);
+    return eh_model_reserve(b->model, &b->reserved);
+}
+
+static eh_batch as_batch(const eh_batcher *b, bool typed)
+{
+    const bool decodes = b->decoder_count > 0;
+    return (eh_batch){.sequence_count = b->sequence_count,
+                      .input_ids = b->ids,
+                      .input_offsets = b->offsets,
+                      .type_ids = typed ? b->types : NULL,
+                      .decoder_ids = decodes ? b->decoder_ids : NULL,
+                      .decoder_offsets = decodes ? b->decoder_offsets : NULL,
+                      .prefix = eh_model_kind_of(b->model) == EH_DECODER ? b->prefix : NULL,
+                      .label_count = b->label_count,
+                      .label_rows = b->label_rows,
+                      .label_ids = b->label_ids};
+}
+
+// Scores what was packed and empties the batch.
+static eh_status flush(eh_batcher *b)
+{
+    if (b->label_count > 0) {
+        EH_TRY(reserve_model(b));
+        EH_TRY(eh_reserve(b->label_count, &b->result_capacity, sizeof *b->results, (void **)&b->results));
+        const eh_batch batch = as_batch(b, eh_model_kind_of(b->model) == EH_ENCODER);
+        EH_TRY(eh_model_score(b->model, &batch, b->results));
+        for (int64_t i = 0; i < b->label_count; i++) *b->destinations[i] = b->results[i];
+    }
+    forget(b);
+    return EH_OK;
+}
+
+static eh_status begin_sequence(eh_batcher *b, int32_t prefix)
+{
+    EH_TRY(eh_reserve(b->sequence_count + 2, &b->offset_capacity, sizeof *b->offsets, (void **)&b->offsets));
+    EH_TRY(eh_reserve(b->sequence_count + 2, &b->decoder_offset_capacity, sizeof *b->decoder_offsets,
+                      (void **)&b->decoder_offsets));
+    EH_TRY(eh_reserve(b->sequence_count + 1, &b->prefix_capacity, sizeof *b->prefix, (void **)&b->prefix));
+    b->offsets[0] = b->decoder_offsets[0] = 0;
+    b->prefix[b->sequence_count] = prefix;
+    return EH_OK;
+}
+
+static void end_sequence(eh_batcher *b)
+{
+    b->sequence_count++;
+    b->offsets[b->sequence_count] = b->id_count;
+    b->decoder_offsets[b->sequence_count] = b->decoder_count;
+}
+
+static eh_status put_ids(eh_batcher *b, const int32_t *ids, const uint8_t *types, int64_t count)
+{
+    EH_TRY(eh_reserve(b->id_count + count, &b->id_capacity, sizeof *b->ids, (void **)&b->ids));
+    EH_TRY(eh_reserve(b->id_count + count, &b->type_capacity, sizeof *b->types, (void **)&b->types));
+    if (count == 0)
+        return EH_OK;
+    memcpy(b->ids + b->id_count, ids, (size_t)count * sizeof *ids);
+    if (types != NULL)
+        memcpy(b->types + b->id_count, types, (size_t)count);
+    else
+        memset(b->types + b->id_count, 0, (size_t)count);
+    b->id_count += count;
+    return EH_OK;
+}
+
+static eh_status put_label(eh_batcher *b, int64_t row, int32_t gold, float *destination)
+{
+    EH_TRY(eh_reserve(b->label_count + 1, &b->row_capacity, sizeof *b->label_rows, (void **)&b->label_rows));
+    EH_TRY(eh_reserve(b->label_count + 1, &b->gold_capacity, sizeof *b->label_ids, (void **)&b->label_ids));
+    EH_TRY(
+        eh_reserve(b->label_count + 1, &b->destination_capacity, sizeof *b->destinations, (void **)&b->destinations));
+    b->label_rows[b->label_count] = (int32_t)row;
+    b->label_ids[b->label_count] = gold;
+    b->destinations[b->label_count++] = destination;
+    return EH_OK;
+}
+
+static eh_status pack_prefix(eh_batcher *b, const eh_requests *requests, const eh_request_sequence *sequence)
+{
+    EH_TRY(begin_sequence(b, -1));
+    EH_TRY(put_ids(b, requests->ids + sequence->first, NULL, sequence->shared_count));
+    b->context_sequence[sequence->context] = b->sequence_count;
+    end_sequence(b);
+    return EH_OK;
+}
+
+// A continuation whose context is a sequence of the batch already: the label of its first id is at the context's end.
+static eh_status pack_continuation(eh_batcher *b, const eh_requests *requests, const eh_request_sequence *sequence,
+                                   float *destinations)
+{
+    const int64_t prefix = b->context_sequence[sequence->context];
+    const int64_t own = sequence->count - sequence->shared_count;
+    const int64_t last_of_prefix = b->offsets[prefix + 1] - 1, first_own = b->id_count;
+    if (own > 0) {
+        EH_TRY(begin_sequence(b, (int32_t)prefix));
+        EH_TRY(put_ids(b, requests->ids + sequence->first + sequence->shared_count, NULL, own));
+        end_sequence(b);
+    }
+    for (int64_t i = 0; i < sequence->label_count; i++) {
+        const int64_t row = requests->rows[sequence->label_first + i] - sequence->shared_count;
+        EH_TRY(put_label(b, row < 0 ? last_of_prefix : first_own + row, requests->gold[sequence->label_first + i],
+                         destinations + i));
+    }
+    return EH_OK;
+}
+
+static eh_status pack_whole(eh_batcher *b, const eh_requests *requests, const eh_request_sequence *sequence,
+                            float *destinations)
+{
+    const eh_head head = eh_model_head(b->model);
+    const bool by_sequence = head == EH_HEAD_CLASSIFY || head == EH_HEAD_NEXT_SENTENCE;
+    const int64_t first = sequence->decoder_count > 0 ? b->decoder_count : b->id_count;
+    EH_TRY(begin_sequence(b, -1));
+    EH_TRY(put_ids(b, requests->ids + sequence->first, requests->types + sequence->first, sequence->count));
+    EH_TRY(eh_reserve(b->decoder_count + sequence->decoder_count, &b->decoder_capacity, sizeof *b->decoder_ids,
+                      (void **)&b->decoder_ids));
+    for (int64_t i = 0; i < sequence->decoder_count; i++)
+        b->decoder_ids[b->decoder_count++] = requests->decoder_ids[sequence->decoder_first + i];
+    for (int64_t i = 0; i < sequence->label_count; i++) {
+        const int64_t row = by_sequence ? b->sequence_count : first + requests->rows[sequence->label_first + i];
+        EH_TRY(put_label(b, row, requests->gold[sequence->label_first + i], destinations + i));
+    }
+    end_sequence(b);
+    return EH_OK;
+}
+
+static bool is_full(const eh_batcher *b, const eh_request_sequence *next)
+{
+    return b->sequence_count > 0 &&
+           (b->id_count + next->count > b->batch_tokens || b->decoder_count + next->decoder_count > b->batch_tokens ||
+            b->label_count + next->label_count > b->batch_tokens);
+}
+
+static eh_status pack_item(eh_batcher *b, eh_asked *asked)
+{
+    const eh_requests *requests = &asked->requests;
+    const int64_t contexts = requests->context_count;
+    EH_TRY(eh_reserve(contexts, &b->context_capacity, sizeof *b->context_sequence, (void **)&b->context_sequence));
+    EH_TRY(eh_reserve(contexts, &b->uses_capacity, sizeof *b->context_uses, (void **)&b->context_uses));
+    for (int64_t c = 0; c < contexts; c++) {
+        b->context_sequence[c] = -1;
+        b->context_uses[c] = 0;
+    }
+    for (int64_t s = 0; s < requests->sequence_count; s++)
+        if (requests->sequences[s].context >= 0)
+            b->context_uses[requests->sequences[s].context]++;
+    for (int64_t s = 0; s < requests->sequence_count; s++) {
+        const eh_request_sequence *sequence = &requests->sequences[s];
+        float *destinations = asked->log_probabilities + asked->label_first[s];
+        if (is_full(b, sequence)) {
+            EH_TRY(flush(b));
+            for (int64_t c = 0; c < contexts; c++) b->context_sequence[c] = -1;
+        }
+        if (sequence->context < 0 || b->context_uses[sequence->context] < 2 || sequence->shared_count < SHARE_FROM) {
+            EH_TRY(pack_whole(b, requests, sequence, destinations));
+            continue;
+        }
+        if (b->context_sequence[sequence->context] < 0)
+            EH_TRY(pack_prefix(b, requests, sequence));
+        EH_TRY(pack_continuation(b, requests, sequence, destinations));
+    }
+    return EH_OK;
+}
+
+eh_status eh_batcher_score(eh_batcher *batcher, eh_asked *const *asked, int64_t count)
+{
+    forget(batcher);
+    for (int64_t i = 0; i < count; i++) {
+        eh_asked *a = asked[i];
+        const int64_t sequences = a->requests.sequence_count;
+        EH_TRY(eh_reserve(sequences + 1, &a->label_first_capacity, sizeof *a->label_first, (void **)&a->label_first));
+        EH_TRY(eh_reserve(sequences + 1, &a->tag_capacity, sizeof *a->tags, (void **)&a->tags));
+        a->label_first[0] = 0;
+        for (int64_t s = 0; s < sequences; s++) {
+            a->tags[s] = a->requests.sequences[s].tag;
+            a->label_first[s + 1] = a->label_first[s] + a->requests.sequences[s].label_count;
+        }
+        EH_TRY(eh_reserve(a->label_first[sequences], &a->label_capacity, sizeof *a->log_probabilities,
+                          (void **)&a->log_probabilities));
+        EH_TRY(pack_item(batcher, a));
+    }
+    return flush(batcher);
+}
+
+static void softmax(const float *logits, int64_t count, float *probabilities)
+{
+    double most = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < count; i++) most = fmax(most, logits[i]);
+    for (int64_t i = 0; i < count; i++) sum += exp((double)logits[i] - most);
+    for (int64_t i = 0; i < count; i++) probabilities[i] = (float)(exp((double)logits[i] - most) / sum);
+}
+
+// Runs the texts packed so far (the last `waiting` of them) and writes their probabilities.
+static eh_status flush_classes(eh_batcher *b, int64_t labels, float *probabilities)
+{
+    if (b->sequence_count == 0)
+        return EH_OK;
+    EH_TRY(reserve_model(b));
+    EH_TRY(eh_reserve(b->sequence_count * labels, &b->result_capacity, sizeof *b->results, (void **)&b->results));
+    const eh_batch batch = as_batch(b, false);
+    EH_TRY(eh_model_logits(b->model, &batch, b->results));
+    for (int64_t s = 0; s < b->sequence_count; s++)
+        softmax(b->results + s * labels, labels, probabilities + s * labels);
+    forget(b);
+    return EH_OK;
+}
+
+eh_status eh_batcher_classify(eh_batcher *batcher, int64_t count, const int32_t *ids, const int64_t *offsets,
+                              float *probabilities)
+{
+    const int64_t labels = eh_model_label_count(batcher->model);
+    int64_t done = 0;
+    forget(batcher);
+    for (int64_t t = 0; t < count; t++) {
+        const eh_request_sequence next = {.count = offsets[t + 1] - offsets[t], .label_count = 1};
+        if (is_full(batcher, &next)) {
+            const int64_t packed = batcher->sequence_count;
+            EH_TRY(flush_classes(batcher, labels, probabilities + done * labels));
+            done += packed;
+        }
+        EH_TRY(begin_sequence(batcher, -1));
+        EH_TRY(put_ids(batcher, ids + offsets[t], NULL, next.count));
+        EH_TRY(put_label(batcher, batcher->sequence_count, 0, NULL));
+        end_sequence(batcher);
+    }
+    return flush_classes(batcher, labels, probabilities + done * labels);
+}

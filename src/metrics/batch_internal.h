@@ -1,0 +1,27 @@
+// Packs the sequences of several items into batches of a bounded size and has the model score them.
+#ifndef EH_METRICS_BATCH_INTERNAL_H
+#define EH_METRICS_BATCH_INTERNAL_H
+
+#include "metrics/requests_internal.h"
+
+// The requests of the items of a chunk and where their answers go.
+typedef struct {
+    eh_requests requests;
+    int64_t *label_first; // [sequence_count + 1]
+    int64_t label_first_capacity;
+    int32_t *tags; // [sequence_count]
+    int64_t tag_capacity;
+    float *log_probabilities; // [labels]
+    int64_t label_capacity;
+} eh_asked;
+
+typedef struct eh_batcher eh_batcher;
+EH_CHECKED eh_status eh_batcher_new(eh_model *model, int64_t batch_tokens, eh_batcher **batcher);
+void eh_batcher_free(eh_batcher **batcher);
+// Fills the log-probabilities of all items.
+EH_CHECKED eh_status eh_batcher_score(eh_batcher *batcher, eh_asked *const *asked, int64_t count);
+// Class probabilities [texts, labels] of tokenized texts (a classifier's own batcher).
+EH_CHECKED eh_status eh_batcher_classify(eh_batcher *batcher, int64_t count, const int32_t *ids, const int64_t *offsets,
+                                         float *probabilities);
+
+#endif

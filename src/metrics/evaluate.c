@@ -1,0 +1,401 @@
+// The loop of an evaluation: take a chunk of items, ask, score, write rows, until none are left.
+#include "metrics/evaluate.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/memory.h"
+#include "core/signals.h"
+#include "metrics/batch_internal.h"
+#include "metrics/journal_internal.h"
+#include "metrics/rows_internal.h"
+
+// One item that is being worked on.
+typedef struct {
+    eh_item item;
+    char *text; // the item's fields, cut into NUL-terminated strings
+    eh_asked asked;
+    eh_answer_text *texts; // by prompt, then by sample; their text and ids are owned
+    int64_t text_count;
+    float *classes;
+    int64_t class_capacity;
+} work_item;
+
+typedef struct work {
+    eh_evaluator *evaluator;
+    const eh_metric *metric;
+    const eh_metric_setup *setup;
+    const eh_examples *examples;
+    eh_score_table *table;
+    eh_batcher *batcher, *classifier;
+    eh_journal *journal;
+    int64_t *chosen; // examples that are items and still to do
+    double *costs;
+    int64_t chosen_count, total_count; // total: with those that an earlier run has done
+    work_item *items;                  // of the chunk
+    int64_t item_count, item_capacity;
+    eh_asked **asked; // [item_count]
+    int64_t asked_capacity;
+    eh_encoding encoding; // of texts for the classifier
+} work;
+
+static void forget_texts(work_item *w)
+{
+    for (int64_t t = 0; t < w->text_count; t++) {
+        void *text = (void *)(uintptr_t)w->texts[t].text, *ids = (void *)(uintptr_t)w->texts[t].ids;
+        eh_free(&text);
+        eh_free(&ids);
+    }
+    eh_free(&w->texts);
+    w->text_count = 0;
+}
+
+static void work_deinit(work *w)
+{
+    for (int64_t i = 0; i < w->item_capacity; i++) {
+        work_item *item = &w->items[i];
+        forget_texts(item);
+        eh_free(&item->text);
+        eh_free(&item->classes);
+        eh_free(&item->asked.label_first);
+        eh_free(&item->asked.tags);
+        eh_free(&item->asked.log_probabilities);
+        eh_requests_deinit(&item->asked.requests);
+    }
+    eh_free(&w->items);
+    eh_free(&w->asked);
+    eh_free(&w->chosen);
+    eh_free(&w->costs);
+    eh_batcher_free(&w->batcher);
+    eh_batcher_free(&w->classifier);
+    eh_encoding_deinit(&w->encoding);
+    eh_journal_close(&w->journal);
+}
+
+// --- Items --------------------------------------------------------------------------------------------------------
+
+static eh_status read_item(const eh_examples *examples, int64_t example, work_item *w)
+{
+    const char *text = examples->text + examples->text_offsets[example];
+    const size_t size = (size_t)(examples->text_offsets[example + 1] - examples->text_offsets[example]);
+    eh_free(&w->text);
+    EH_TRY(eh_copy_bytes(text, size, &w->text));
+    eh_item *item = &w->item;
+    *item = (eh_item){.index = (int64_t)examples->source_rows[example]};
+    char *field = w->text, *const end = w->text + size;
+    while (examples->field_names[item->field_count] != NULL && item->field_count < EH_ITEM_FIELDS) {
+        char *stop = memchr(field, '\x1f', (size_t)(end - field));
+        stop = stop == NULL ? end : stop;
+        *stop = '\0';
+        item->names[item->field_count] = examples->field_names[item->field_count];
+        item->fields[item->field_count] = field;
+        item->sizes[item->field_count++] = (size_t)(stop - field);
+        if (stop == end)
+            break;
+        field = stop + 1;
+    }
+    const uint64_t first = examples->candidate_first[example];
+    item->candidate_count = (int64_t)(examples->candidate_first[example + 1] - first);
+    item->labels = examples->labels + first;
+    item->split = (eh_split)examples->splits[example];
+    item->group = examples->group_names[examples->groups[example]];
+    return EH_OK;
+}
+
+// What an item costs, roughly: its text, and a constant for what every item has.
+static double cost_of(const eh_examples *examples, int64_t example)
+{
+    return 16 + (double)(examples->text_offsets[example + 1] - examples->text_offsets[example]);
+}
+
+// The examples that are items: one per row of the data set (training may have made several of one), of a data set that
+// is trained on the held-out ones where the metric wants unseen text, and as many as the entry allows.
+static eh_status choose_items(work *w)
+{
+    const eh_examples *examples = w->examples;
+    bool held_out = false;
+    uint64_t last = UINT64_MAX;
+    for (int64_t i = 0; i < examples->count; i++) held_out = held_out || examples->splits[i] == EH_SPLIT_HOLDOUT;
+    EH_TRY(EH_ALLOC(examples->count, &w->chosen));
+    EH_TRY(EH_ALLOC(examples->count, &w->costs));
+    for (int64_t i = 0; i < examples->count; i++) {
+        if ((w->metric->unseen_only && held_out && examples->splits[i] == EH_SPLIT_TRAIN) ||
+            examples->source_rows[i] == last)
+            continue;
+        if (w->setup->settings->limit > 0 && w->total_count == w->setup->settings->limit)
+            break;
+        last = examples->source_rows[i];
+        w->total_count++;
+        if (eh_journal_has(w->journal, (int64_t)last))
+            continue;
+        w->costs[w->chosen_count] = cost_of(examples, i);
+        w->chosen[w->chosen_count++] = i;
+    }
+    return EH_OK;
+}
+
+// --- Asking -------------------------------------------------------------------------------------------------------
+
+static eh_status begin_chunk(work *w, const int64_t *indices, int64_t count)
+{
+    if (count > w->item_capacity) {
+        EH_TRY(EH_RESIZE(w->item_capacity, count, &w->items));
+        w->item_capacity = count;
+    }
+    EH_TRY(eh_reserve(count, &w->asked_capacity, sizeof *w->asked, (void **)&w->asked));
+    w->item_count = count;
+    for (int64_t i = 0; i < count; i++) {
+        work_item *item = &w->items[i];
+        w->asked[i] = &item->asked;
+        forget_texts(item);
+        eh_requests_clear(&item->asked.requests);
+        item->asked.requests.decoder_start =
+            w->setup->kind == EH_ENCODER_DECODER ? w->setup->special.decoder_start : -1;
+        EH_TRY(read_item(w->examples, w->chosen[indices[i]], item));
+        const eh_status status = w->metric->requests(w->setup, &item->item, &item->asked.requests);
+        if (status != EH_OK)
+            return eh_error_context(status, "%s, item %lld", w->metric->name, (long long)item->item.index);
+    }
+    return EH_OK;
+}
+
+static eh_status score_likelihoods(work *w)
+{
+    return eh_batcher_score(w->batcher, w->asked, w->item_count);
+}
+
+// The prompts of a chunk, as eh_generate wants them.
+typedef struct {
+    work *work;
+    int64_t prompt_count, samples;
+    int64_t *item_ids; // [prompt_count] row of the data set and number of the prompt, in one
+    int64_t *owners;   // [prompt_count] item of the chunk
+    int64_t *offsets;  // [prompt_count + 1]
+    int32_t *ids;
+} prompts;
+
+#define PROMPTS_MOST 1024 // of one item
+
+static eh_status collect_prompts(work *w, prompts *p)
+{
+    int64_t ids = 0;
+    for (int64_t i = 0; i < w->item_count; i++) {
+        const eh_requests *r = &w->items[i].asked.requests;
+        EH_ASSERT(r->prompt_count <= PROMPTS_MOST);
+        p->prompt_count += r->prompt_count;
+        for (int64_t k = 0; k < r->prompt_count; k++) ids += r->prompts[2 * k + 1];
+    }
+    EH_TRY(EH_ALLOC(p->prompt_count, &p->item_ids));
+    EH_TRY(EH_ALLOC(p->prompt_count, &p->owners));
+    EH_TRY(EH_ALLOC(p->prompt_count + 1, &p->offsets));
+    EH_TRY(EH_ALLOC(ids, &p->ids));
+    int64_t n = 0;
+    for (int64_t i = 0; i < w->item_count; i++) {
+        work_item *item = &w->items[i];
+        const eh_requests *r = &item->asked.requests;
+        item->text_count = r->prompt_count * p->samples;
+        EH_TRY(EH_ALLOC(item->text_count, &item->texts));
+        for (int64_t k = 0; k < r->prompt_count; k++, n++) {
+            const int64_t count = r->prompts[2 * k + 1];
+            memcpy(p->ids + p->offsets[n], r->ids + r->prompts[2 * k], (size_t)count * sizeof(int32_t));
+            p->offsets[n + 1] = p->offsets[n] + count;
+            p->owners[n] = i;
+            p->item_ids[n] = item->item.index * PROMPTS_MOST + k;
+        }
+    }
+    return EH_OK;
+}
+
+static eh_status take_text(void *context, const eh_generated *generated)
+{
+    const prompts *p = context;
+    int64_t n = 0;
+    while (n < p->prompt_count && p->item_ids[n] != generated->item) n++;
+    EH_ASSERT(n < p->prompt_count && generated->sample < p->samples);
+    work_item *item = &p->work->items[p->owners[n]];
+    const int64_t prompt = generated->item % PROMPTS_MOST;
+    eh_string text = {0};
+    int32_t *ids = NULL;
+    EH_TRY(EH_ALLOC(generated->count, &ids));
+    if (generated->count > 0)
+        memcpy(ids, generated->ids, (size_t)generated->count * sizeof *ids);
+    eh_answer_text *answer = &item->texts[prompt * p->samples + generated->sample];
+    *answer = (eh_answer_text){.prompt = prompt,
+                               .sample = generated->sample,
+                               .ids = ids,
+                               .count = generated->count,
+                               .ended_by_eos = generated->ended_by_eos};
+    EH_TRY(eh_string_append(&text, "", 0));
+    const eh_status status =
+        eh_tokenizer_decode(p->work->setup->tokenizer, generated->ids, generated->count, true, &text);
+    answer->text = text.bytes;
+    answer->size = text.size;
+    return status;
+}
+
+static eh_status generate_texts(work *w)
+{
+    eh_generation generation = {.samples = 1, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
+    generation.eos = w->setup->special.eos;
+    generation.seed = w->setup->seed;
+    w->metric->generation(w->setup, &generation);
+    prompts p = {.work = w, .samples = generation.samples};
+    eh_status status = collect_prompts(w, &p);
+    if (status == EH_OK && p.prompt_count > 0)
+        status =
+            eh_generate(w->evaluator->model, &generation, p.prompt_count, p.ids, p.offsets, p.item_ids, take_text, &p);
+    eh_free(&p.item_ids);
+    eh_free(&p.owners);
+    eh_free(&p.offsets);
+    eh_free(&p.ids);
+    return status;
+}
+
+static eh_answers answers_of(const work *w, const work_item *item)
+{
+    return (eh_answers){.sequence_count = item->asked.requests.sequence_count,
+                        .tags = item->asked.tags,
+                        .label_first = item->asked.label_first,
+                        .log_probabilities = item->asked.log_probabilities,
+                        .text_count = item->text_count,
+                        .texts = item->texts,
+                        .classified_count = w->classifier == NULL ? 0 : item->asked.requests.text_count,
+                        .class_count = w->classifier == NULL ? 0 : eh_model_label_count(w->evaluator->classifier),
+                        .classes = item->classes};
+}
+
+static eh_status classify_item(work *w, work_item *item)
+{
+    const eh_evaluator *e = w->evaluator;
+    const eh_requests *r = &item->asked.requests;
+    const int64_t labels = eh_model_label_count(e->classifier), longest = eh_model_max_length(e->classifier);
+    eh_status status = EH_OK;
+    int32_t *ids = NULL;
+    int64_t *offsets = NULL, id_count = 0, id_capacity = 0;
+    EH_TRY_OR(done, EH_ALLOC(r->text_count + 1, &offsets));
+    EH_TRY_OR(done, eh_reserve(r->text_count * labels, &item->class_capacity, sizeof *item->classes,
+                               (void **)&item->classes));
+    for (int64_t t = 0; t < r->text_count; t++) {
+        EH_TRY_OR(done, eh_tokenizer_encode(e->classifier_tokenizer, r->text.bytes + r->texts[2 * t],
+                                            (size_t)r->texts[2 * t + 1], EH_WITH_SPECIAL, &w->encoding));
+        EH_TRY_OR(done, eh_encoding_truncate(&w->encoding, longest));
+        for (int64_t i = 0; i < w->encoding.count; i++)
+            EH_TRY_OR(done, EH_APPEND(&ids, &id_count, &id_capacity, w->encoding.ids[i]));
+        offsets[t + 1] = id_count;
+    }
+    status = eh_batcher_classify(w->classifier, r->text_count, ids, offsets, item->classes);
+done:
+    eh_free(&ids);
+    eh_free(&offsets);
+    return status;
+}
+
+static eh_status classify_texts(work *w)
+{
+    for (int64_t i = 0; i < w->item_count; i++) {
+        work_item *item = &w->items[i];
+        const eh_answers answers = answers_of(w, item);
+        if (w->metric->classify != NULL)
+            EH_TRY(w->metric->classify(w->setup, &item->item, &answers, &item->asked.requests));
+        if (item->asked.requests.text_count > 0)
+            EH_TRY(classify_item(w, item));
+    }
+    return EH_OK;
+}
+
+static eh_status write_rows(work *w)
+{
+    for (int64_t i = 0; i < w->item_count; i++) {
+        work_item *item = &w->items[i];
+        const eh_answers answers = answers_of(w, item);
+        const int64_t first = w->table->row_count;
+        EH_TRY(w->metric->score(w->setup, &item->item, &answers, w->table));
+        EH_TRY(eh_journal_note(w->journal, w->table, first, item->item.index));
+    }
+    return eh_journal_flush(w->journal);
+}
+
+static eh_status run_chunk(work *w, const int64_t *indices, int64_t count)
+{
+    EH_TRY(begin_chunk(w, indices, count));
+    if (w->metric->answers & EH_LIKELIHOODS)
+        EH_TRY(score_likelihoods(w));
+    if (w->metric->answers & EH_GENERATIONS)
+        EH_TRY(generate_texts(w));
+    if (w->metric->answers & EH_CLASSES)
+        EH_TRY(classify_texts(w));
+    return write_rows(w);
+}
+
+static eh_status run_all(work *w, eh_work_queue *queue)
+{
+    const int64_t done_before = w->total_count - w->chosen_count;
+    char what[128];
+    snprintf(what, sizeof what, "evaluate %s (%s)", w->table->name, w->evaluator->phase);
+    eh_progress progress = eh_progress_begin(w->evaluator->log, what, "items", w->total_count);
+    for (;;) {
+        const int64_t *items = NULL;
+        int64_t count = 0;
+        if (eh_signals_stop_asked())
+            return eh_error(EH_STOPPED, "stopped; the items that are done are kept, run it again to go on");
+        EH_TRY(eh_work_queue_next(queue, &items, &count));
+        if (count == 0)
+            break;
+        EH_TRY(run_chunk(w, items, count));
+        eh_progress_show(&progress, done_before + eh_work_queue_taken(queue), "");
+    }
+    eh_progress_end(&progress, w->total_count, "");
+    return EH_OK;
+}
+
+// --- The whole ------------------------------------------------------------------------------------------------------
+
+// What a row depends on beside its item: enough to know the journals of another run from those of this one.
+static eh_status journal_key(const work *w, eh_string *key)
+{
+    const eh_metric_setup *setup = w->setup;
+    EH_TRY(eh_string_printf(key, "%s %s %llu %lld", setup->model_sha256, setup->data_key,
+                            (unsigned long long)setup->seed, (long long)w->examples->count));
+    return EH_OK;
+}
+
+static eh_status prepare(work *w)
+{
+    eh_evaluator *e = w->evaluator;
+    EH_TRY(eh_rows_begin(w->table));
+    EH_TRY(w->metric->columns(w->setup, w->table));
+    EH_TRY(eh_batcher_new(e->model, e->batch_tokens, &w->batcher));
+    if ((w->metric->answers & EH_CLASSES) == 0)
+        return EH_OK;
+    if (e->classifier == NULL)
+        return eh_error(EH_INPUT, "metric '%s' needs a classifier: set evaluate.classifier to its folder",
+                        w->metric->name);
+    return eh_batcher_new(e->classifier, e->batch_tokens, &w->classifier);
+}
+
+eh_status eh_evaluate(eh_evaluator *evaluator, const eh_metric *metric, const eh_metric_setup *setup,
+                      const eh_examples *examples, eh_score_table *table)
+{
+    work w = {.evaluator = evaluator, .metric = metric, .setup = setup, .examples = examples, .table = table};
+    eh_work_queue *queue = NULL;
+    eh_string key = {0};
+    const double began = eh_seconds();
+    eh_status status = prepare(&w);
+    if (status == EH_OK)
+        status = journal_key(&w, &key);
+    EH_TRY_OR(done, eh_comm_agree(evaluator->comm, status));
+    EH_TRY_OR(done, eh_journal_open(evaluator->comm, evaluator->journal, key.bytes, table, &w.journal));
+    EH_TRY_OR(done, eh_comm_agree(evaluator->comm, choose_items(&w)));
+    EH_TRY_OR(done, eh_work_queue_new(evaluator->comm, w.chosen_count, w.costs, &queue));
+    status = run_all(&w, queue);
+    if (status != EH_OK && status != EH_STOPPED && eh_comm_size(evaluator->comm) > 1)
+        eh_comm_abort(evaluator->comm, status); // the others would work on for hours
+    evaluator->seconds_working += eh_seconds() - began;
+    status = eh_comm_agree(evaluator->comm, status);
+done:
+    eh_work_queue_free(&queue);
+    work_deinit(&w);
+    eh_string_deinit(&key);
+    return status;
+}

@@ -1,0 +1,29 @@
+// The evaluator: hands the items of a data set out over the ranks by estimated cost, asks the model for what the metric
+// wants to know about each, many items to a packed batch, and fills the score table. An item's rows depend on neither
+// rank, nor batch, nor neighbours.
+#ifndef EH_METRICS_EVALUATE_H
+#define EH_METRICS_EVALUATE_H
+
+#include "comm/comm.h"
+#include "core/log.h"
+#include "io/shard.h"
+#include "metrics/metric.h"
+
+typedef struct {
+    eh_comm *comm;
+    const eh_log *log;
+    const char *phase; // for the progress line
+    eh_model *model;
+    eh_model *classifier; // NULL: none
+    const eh_tokenizer *classifier_tokenizer;
+    int64_t batch_tokens;   // of a packed batch; 0: a good number
+    const char *journal;    // folder where finished items are noted so that a killed evaluation goes on; NULL: none
+    double seconds_working; // out: time that this rank spent until it ran out of items
+} eh_evaluator;
+
+// This rank's rows of all items of the data set are appended to `table`, whose columns are made here. Collective. A
+// rank that fails inside ends all ranks (eh_comm_abort).
+EH_CHECKED eh_status eh_evaluate(eh_evaluator *evaluator, const eh_metric *metric, const eh_metric_setup *setup,
+                                 const eh_examples *examples, eh_score_table *table);
+
+#endif

@@ -1,0 +1,12 @@
+// The metrics there are: one line each. The first of a name is what `metric: NAME` means without a protocol.
+#ifndef EH_METRICS_LIST_H
+#define EH_METRICS_LIST_H
+
+// clang-format off
+#define EH_METRIC_LIST(X)            \
+    X(eh_metric_stereoset_likelihood) \
+    X(eh_metric_crows)               \
+    X(eh_metric_perplexity)
+// clang-format on
+
+#endif

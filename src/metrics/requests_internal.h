@@ -1,0 +1,43 @@
+// The requests of one item, as flat growing arrays.
+#ifndef EH_METRICS_REQUESTS_INTERNAL_H
+#define EH_METRICS_REQUESTS_INTERNAL_H
+
+#include "metrics/metric.h"
+
+// One sequence to score. Its first `shared_count` ids are its context; sequences of an item whose contexts are equal
+// have the same `context` number.
+typedef struct {
+    int64_t first, count; // ids (encoder-decoder: the source)
+    int64_t shared_count; // 0: nothing to share
+    int64_t context;      // number of the context among the item's, -1: none
+    int64_t decoder_first, decoder_count;
+    int32_t tag;
+    int64_t label_first, label_count; // rows are relative to the sequence (decoder, if there is one)
+} eh_request_sequence;
+
+struct eh_requests {
+    eh_request_sequence *sequences;
+    int64_t sequence_count, sequence_capacity;
+    int32_t *ids; // sources, prompts and masked inputs, one after another
+    int64_t id_count, id_capacity;
+    uint8_t *types; // as ids
+    int64_t type_count, type_capacity;
+    int32_t *decoder_ids;
+    int64_t decoder_count, decoder_capacity;
+    int32_t *rows;
+    int64_t row_count, row_capacity;
+    int32_t *gold;
+    int64_t gold_count, gold_capacity;
+    int64_t context_count; // different contexts so far
+    int64_t *prompts;      // [2 x prompt_count] first and count in ids
+    int64_t prompt_count, prompt_capacity;
+    int64_t *texts; // [2 x text_count] first and size in text
+    int64_t text_count, text_capacity;
+    eh_string text;
+    int32_t decoder_start, tag;
+};
+
+void eh_requests_clear(eh_requests *requests); // keeps the memory
+void eh_requests_deinit(eh_requests *requests);
+
+#endif
