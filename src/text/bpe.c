@@ -17,8 +17,7 @@ typedef struct eh_merge_slot {
 static inline uint64_t pair_slot(int32_t left, int32_t right, uint64_t mask)
 {
     const uint64_t pair = (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
-    const uint64_t hash = pair * 0x9E3779B97F4A7C15u;
-    return (hash ^ hash >> 32) & mask;
+    return eh_hash_end(eh_hash_mix(0, pair)) & mask;
 }
 
 static inline const merge_slot *find_merge(const eh_model *model, int32_t left, int32_t right)

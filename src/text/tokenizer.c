@@ -260,8 +260,8 @@ static eh_status put_word(const text_run *run, uint32_t begin, uint32_t size)
         return put_long_word(run, begin, size);
     uint64_t key[3];
     load_key(run->source.bytes + begin, size, key);
-    const uint64_t hash = eh_hash_mix(eh_hash_mix(eh_hash_mix(size, key[0]), key[1]), key[2]);
-    cached_word *cached = &run->work->cache[(hash ^ hash >> 32) % CACHE_SIZE];
+    const uint64_t hash = eh_hash_end(eh_hash_mix(eh_hash_mix(eh_hash_mix(size, key[0]), key[1]), key[2]));
+    cached_word *cached = &run->work->cache[hash % CACHE_SIZE];
     if (cached->size != size || cached->key[0] != key[0] || cached->key[1] != key[1] || cached->key[2] != key[2]) {
         eh_word_work *word = &run->work->word;
         EH_TRY(eh_model_cut(&run->tokenizer->model, word, run->source.bytes + begin, size));
