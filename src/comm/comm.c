@@ -262,6 +262,11 @@ eh_status eh_comm_sum_i64(eh_comm *comm, int64_t *values, int count)
     return reduce_in_place(comm, values, count, MPI_INT64_T, MPI_SUM);
 }
 
+eh_status eh_comm_sum_double(eh_comm *comm, double *values, int count)
+{
+    return reduce_in_place(comm, values, count, MPI_DOUBLE, MPI_SUM);
+}
+
 eh_status eh_comm_max_i64(eh_comm *comm, int64_t *values, int count)
 {
     return reduce_in_place(comm, values, count, MPI_INT64_T, MPI_MAX);

@@ -38,7 +38,8 @@ EH_CHECKED eh_status eh_comm_barrier(eh_comm *comm);
 EH_CHECKED eh_status eh_comm_broadcast(eh_comm *comm, void *bytes, size_t size, int root);
 // Broadcast of a block whose size only the root knows; on the other ranks *block is allocated (eh_free).
 EH_CHECKED eh_status eh_comm_broadcast_block(eh_comm *comm, void **block, size_t *size, int root);
-EH_CHECKED eh_status eh_comm_sum_i64(eh_comm *comm, int64_t *values, int count); // in place
+EH_CHECKED eh_status eh_comm_sum_i64(eh_comm *comm, int64_t *values, int count);   // in place
+EH_CHECKED eh_status eh_comm_sum_double(eh_comm *comm, double *values, int count); // exact where all but one are 0
 EH_CHECKED eh_status eh_comm_max_i64(eh_comm *comm, int64_t *values, int count);
 EH_CHECKED eh_status eh_comm_max_double(eh_comm *comm, double *values, int count);
 // first = sum of `value` over lower ranks, total over all.
@@ -68,6 +69,8 @@ EH_CHECKED eh_status eh_tree_reducer_finish(eh_tree_reducer *reducer, float *sum
 // The same without the copy: *sum is borrowed, in memory that the node shares, until this rank's next call. It may be
 // read only.
 EH_CHECKED eh_status eh_tree_reducer_finish_view(eh_tree_reducer *reducer, const float **sum);
+// Where eh_tree_reducer_finish_view's result always is.
+const float *eh_tree_reducer_result(const eh_tree_reducer *reducer);
 
 // --- Work handed out on demand --------------------------------------------------------------------------------
 // Items 0 .. count - 1 (order and chunk sizes from the estimated `costs`, the dearest first). A rank asks for its next

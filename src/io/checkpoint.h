@@ -1,0 +1,44 @@
+// A checkpoint: named fp32 tensors and notes in one safetensors file (other programs can read it), written by all ranks
+// at once and only ever seen complete. Every MiB of data has a CRC-32, the header with them a SHA-256; both are checked
+// before anything is used.
+#ifndef EH_IO_CHECKPOINT_H
+#define EH_IO_CHECKPOINT_H
+
+#include <stdint.h>
+
+#include "comm/comm.h"
+#include "core/status.h"
+
+typedef struct {
+    char *name; // "weights/transformer.h.0.input_layernorm.weight"; owned where the struct is
+    int dimension_count;
+    int64_t shape[4];
+    int64_t count; // product of the shape
+} eh_checkpoint_tensor;
+
+typedef struct {
+    const char *name, *value;
+} eh_checkpoint_note;
+
+// Elements [first, first + count) of a tensor, in memory.
+typedef struct {
+    int64_t tensor, first, count;
+    float *values; // read from when writing, written to when reading
+} eh_checkpoint_piece;
+
+// Writes PATH.part and renames it. tensors and notes are the same on all ranks; the ranks' pieces together cover every
+// element once. On failure nothing of it is left and older files are as they were. Collective, all get the same status.
+EH_CHECKED eh_status eh_checkpoint_write(eh_comm *comm, const char *path, const eh_checkpoint_tensor *tensors,
+                                         int64_t tensor_count, const eh_checkpoint_note *notes, int64_t note_count,
+                                         const eh_checkpoint_piece *pieces, int64_t piece_count);
+
+typedef struct eh_checkpoint eh_checkpoint;
+// Opens and verifies, the ranks a share of the file each: EH_INPUT says what is torn or damaged. Collective.
+EH_CHECKED eh_status eh_checkpoint_open(eh_comm *comm, const char *path, eh_checkpoint **checkpoint);
+void eh_checkpoint_close(eh_checkpoint **checkpoint);
+const char *eh_checkpoint_note_of(const eh_checkpoint *checkpoint, const char *name); // NULL if there is none
+int64_t eh_checkpoint_find(const eh_checkpoint *checkpoint, const char *tensor);      // its number or -1
+int64_t eh_checkpoint_count(const eh_checkpoint *checkpoint, int64_t tensor);         // elements
+EH_CHECKED eh_status eh_checkpoint_read(const eh_checkpoint *checkpoint, const eh_checkpoint_piece *piece);
+
+#endif

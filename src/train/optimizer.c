@@ -1,0 +1,145 @@
+#include "train/optimizer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t greatest(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+// Parameters that follow each other with nothing but padding between them make one run; padding stays 0.
+static eh_status find_runs(const eh_model *model, int64_t first, int64_t count, eh_optimizer *optimizer)
+{
+    const eh_parameter *parameters = eh_model_parameters(model);
+    const int64_t parameter_count = eh_model_parameter_count(model);
+    int64_t capacity = 0, previous = -2;
+    for (int64_t p = 0; p < parameter_count; p++) {
+        const eh_parameter *parameter = &parameters[p];
+        const int64_t begin = greatest(parameter->offset, first);
+        const int64_t end = least(parameter->offset + parameter->count, first + count);
+        if (!parameter->trains || begin >= end)
+            continue;
+        eh_optimizer_run *last = optimizer->run_count > 0 ? &optimizer->runs[optimizer->run_count - 1] : NULL;
+        if (last && previous == p - 1 && last->decays == parameter->decays && begin >= last->first + last->count) {
+            last->count = end - last->first;
+        } else {
+            const eh_optimizer_run run = {.first = begin, .count = end - begin, .decays = parameter->decays};
+            EH_TRY(EH_APPEND(&optimizer->runs, &optimizer->run_count, &capacity, run));
+        }
+        previous = p;
+    }
+    for (int64_t r = 0; r < optimizer->run_count; r++) {
+        optimizer->runs[r].state = optimizer->state_count;
+        optimizer->state_count += (optimizer->runs[r].count + 15) / 16 * 16;
+    }
+    return EH_OK;
+}
+
+static eh_status new_moments(eh_backend *backend, int64_t count, const char *purpose, eh_buffer **buffer,
+                             eh_tensor *tensor)
+{
+    EH_TRY(eh_buffer_new(backend, (size_t)count * sizeof(float), purpose, buffer));
+    *tensor = (eh_tensor){.buffer = *buffer, .dtype = EH_F32, .dimension_count = 1, .shape = {count}};
+    return EH_OK;
+}
+
+eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train, int64_t first,
+                            int64_t count, eh_optimizer *optimizer)
+{
+    *optimizer = (eh_optimizer){
+        .backend = backend,
+        .model = model,
+        .weight_decay = (float)train->weight_decay,
+        .adamw = {.beta1 = (float)train->beta1,
+                  .beta2 = (float)train->beta2,
+                  .eps = (float)train->eps,
+                  .hf_legacy = strcmp(train->optimizer, "adamw_hf") == 0},
+    };
+    EH_TRY(find_runs(model, first, count, optimizer));
+    EH_TRY(new_moments(backend, optimizer->state_count, "first moments", &optimizer->m_buffer, &optimizer->m));
+    return new_moments(backend, optimizer->state_count, "second moments", &optimizer->v_buffer, &optimizer->v);
+}
+
+void eh_optimizer_deinit(eh_optimizer *optimizer)
+{
+    eh_free(&optimizer->runs);
+    eh_buffer_free(&optimizer->m_buffer);
+    eh_buffer_free(&optimizer->v_buffer);
+}
+
+eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, int64_t step, double learning_rate,
+                            double gradient_scale)
+{
+    const eh_tensor weights = eh_model_weights(optimizer->model), copy = eh_model_weight_copy(optimizer->model);
+    optimizer->adamw.step = step;
+    optimizer->adamw.learning_rate = (float)learning_rate;
+    optimizer->adamw.grad_scale = (float)gradient_scale;
+    for (int64_t r = 0; r < optimizer->run_count; r++) {
+        const eh_optimizer_run *run = &optimizer->runs[r];
+        const eh_tensor w = eh_tensor_rows(&weights, run->first, run->count);
+        const eh_tensor g = eh_tensor_rows(gradient, run->first, run->count);
+        const eh_tensor m = eh_tensor_rows(&optimizer->m, run->state, run->count);
+        const eh_tensor v = eh_tensor_rows(&optimizer->v, run->state, run->count);
+        eh_tensor c = {0};
+        if (eh_tensor_exists(&copy))
+            c = eh_tensor_rows(&copy, run->first, run->count);
+        optimizer->adamw.weight_decay = run->decays ? optimizer->weight_decay : 0;
+        EH_TRY(eh_adamw_step(optimizer->backend, &optimizer->adamw, &w, &g, &m, &v, &c));
+    }
+    return eh_tensor_exists(&copy) ? EH_OK : eh_model_weights_changed(optimizer->model);
+}
+
+double eh_learning_rate(const eh_job_train *train, int64_t step, int64_t step_count)
+{
+    const double warmup = (double)train->warmup_steps, s = (double)step, total = (double)step_count;
+    if (s < warmup)
+        return train->lr * s / warmup;
+    if (strcmp(train->schedule, "constant") == 0)
+        return train->lr;
+    const double rest = total > warmup ? total - warmup : 1;
+    if (strcmp(train->schedule, "cosine") == 0)
+        return train->lr * 0.5 * (1 + cos(3.14159265358979323846 * (s - warmup) / rest));
+    return train->lr * (total - s > 0 ? total - s : 0) / rest;
+}
+
+double eh_clipping_scale(double clip, double norm)
+{
+    const double scale = clip > 0 ? clip / (norm + 1e-6) : 1;
+    return scale < 1 ? scale : 1;
+}
+
+// --- The gradient's norm ----------------------------------------------------------------------------------
+
+int64_t eh_norm_piece_length(int64_t count)
+{
+    int64_t length = 4096;
+    while (count / length > 256 && length < (1 << 22)) length *= 2;
+    return length;
+}
+
+eh_status eh_norm_pieces(eh_backend *backend, const eh_tensor *x, int64_t first_piece, int64_t piece_count,
+                         double *sums)
+{
+    const int64_t total = eh_tensor_count(x), length = eh_norm_piece_length(total);
+    for (int64_t p = 0; p < piece_count; p++) {
+        const int64_t first = (first_piece + p) * length;
+        const eh_tensor piece = eh_tensor_rows(x, first, least(length, total - first));
+        EH_TRY(eh_squared_norm(backend, &piece, &sums[p]));
+    }
+    return EH_OK;
+}
+
+double eh_norm_of_pieces(double *sums, int64_t piece_count)
+{
+    for (int64_t step = 1; step < piece_count; step *= 2)
+        for (int64_t p = 0; p + step < piece_count; p += 2 * step) sums[p] += sums[p + step];
+    return piece_count > 0 ? sqrt(sums[0]) : 0;
+}

@@ -1,0 +1,49 @@
+// AdamW over the trained parameters of a model, in runs of neighbours that share their weight decay; the learning
+// rate's schedule; and the norm of a gradient in an order that no division among ranks changes.
+#ifndef EH_TRAIN_OPTIMIZER_H
+#define EH_TRAIN_OPTIMIZER_H
+
+#include "backend/backend.h"
+#include "job/job.h"
+#include "model/model.h"
+
+// Neighbouring elements of the parameter block that are stepped together.
+typedef struct {
+    int64_t first, count, state; // state: where their moments begin
+    bool decays;
+} eh_optimizer_run;
+
+typedef struct {
+    eh_backend *backend; // borrowed
+    eh_model *model;     // borrowed
+    eh_adamw adamw;
+    float weight_decay;
+    eh_optimizer_run *runs;
+    int64_t run_count, state_count;
+    eh_buffer *m_buffer, *v_buffer;
+    eh_tensor m, v; // fp32 [state_count], first and second moments
+} eh_optimizer;
+
+// For elements [first, first + count) of the block: all of it, or this rank's share.
+EH_CHECKED eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train, int64_t first,
+                                       int64_t count, eh_optimizer *optimizer);
+void eh_optimizer_deinit(eh_optimizer *optimizer);
+// One step (counted from 1) with a gradient block laid out as the weights. Writes the weights' low precision copy too.
+EH_CHECKED eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, int64_t step,
+                                       double learning_rate, double gradient_scale);
+
+// The learning rate of step 0 .. step_count - 1. linear: falls from lr in step 0 to lr / step_count in the last one
+// (transformers' linear schedule); cosine: half a period; both after warm-up from 0.
+double eh_learning_rate(const eh_job_train *train, int64_t step, int64_t step_count);
+// What clipping multiplies the gradient with: min(1, clip / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_; clip
+// 0: 1.
+double eh_clipping_scale(double clip, double norm);
+
+// Squared norm as the sum, along a binary tree, of pieces of a fixed length (a power of two that depends on the whole
+// length alone). eh_norm_piece_length gives that length; piece sums may be computed anywhere.
+int64_t eh_norm_piece_length(int64_t count);
+EH_CHECKED eh_status eh_norm_pieces(eh_backend *backend, const eh_tensor *x, int64_t first_piece, int64_t piece_count,
+                                    double *sums);
+double eh_norm_of_pieces(double *sums, int64_t piece_count); // overwrites sums
+
+#endif

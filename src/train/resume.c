@@ -1,0 +1,375 @@
+#include "train/resume.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/clock.h"
+#include "core/memory.h"
+#include "core/string.h"
+#include "core/version.h"
+#include "io/atomic.h"
+#include "io/checkpoint.h"
+
+enum { KEPT = 2 };
+
+// --- Which checkpoints there are ----------------------------------------------------------------------------
+
+static int descending(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+// Steps that the folder has checkpoints of, newest first; none if there is no folder.
+static eh_status list_steps(const char *folder, int64_t **steps, int64_t *count)
+{
+    *steps = NULL;
+    *count = 0;
+    int64_t capacity = 0;
+    DIR *listing = opendir(folder);
+    if (listing == NULL)
+        return errno == ENOENT ? EH_OK : eh_error(EH_MACHINE, "%s: %s", folder, strerror(errno));
+    eh_status status = EH_OK;
+    for (struct dirent *entry; status == EH_OK && (entry = readdir(listing)) != NULL;) {
+        long long step;
+        int end = 0;
+        if (sscanf(entry->d_name, "step-%8lld.safetensors%n", &step, &end) == 1 && end > 0 &&
+            entry->d_name[end] == '\0')
+            status = EH_APPEND(steps, count, &capacity, (int64_t)step);
+    }
+    closedir(listing);
+    if (status == EH_OK && *count > 0)
+        qsort(*steps, (size_t)*count, sizeof **steps, descending);
+    return status;
+}
+
+static eh_status path_of(const char *folder, int64_t step, eh_string *path)
+{
+    eh_string_clear(path);
+    return eh_string_printf(path, "%s/step-%08lld.safetensors", folder, (long long)step);
+}
+
+eh_status eh_training_newest(const char *folder, char **path)
+{
+    int64_t *steps = NULL, count = 0;
+    eh_string text = {0};
+    *path = NULL;
+    eh_status status = list_steps(folder, &steps, &count);
+    if (status == EH_OK && count > 0)
+        status = path_of(folder, steps[0], &text);
+    if (status == EH_OK)
+        status = eh_copy_string(text.bytes ? text.bytes : "", path);
+    eh_free(&steps);
+    eh_string_deinit(&text);
+    return status;
+}
+
+static eh_status remove_old(const char *folder)
+{
+    int64_t *steps = NULL, count = 0;
+    eh_string path = {0};
+    eh_status status = list_steps(folder, &steps, &count);
+    for (int64_t i = KEPT; status == EH_OK && i < count; i++) {
+        status = path_of(folder, steps[i], &path);
+        if (status == EH_OK && unlink(path.bytes) != 0 && errno != ENOENT)
+            status = eh_error(EH_MACHINE, "%s: %s", path.bytes, strerror(errno));
+    }
+    eh_free(&steps);
+    eh_string_deinit(&path);
+    return status;
+}
+
+// --- The table: three tensors of each trained parameter -----------------------------------------------------
+
+static const char *const parts[] = {"weights/", "first_moment/", "second_moment/"};
+enum { PART_COUNT = 3 };
+
+typedef struct {
+    eh_checkpoint_tensor *tensors; // part after part, in the order of the parameters
+    int64_t tensor_count;
+    int64_t *parameters; // [tensor_count / PART_COUNT] their numbers in the model's table
+    int64_t trained_count;
+} checkpoint_table;
+
+static void deinit_table(checkpoint_table *table)
+{
+    for (int64_t t = 0; t < table->tensor_count; t++) eh_free(&table->tensors[t].name);
+    eh_free(&table->tensors);
+    eh_free(&table->parameters);
+}
+
+static eh_status init_table(const eh_model *model, checkpoint_table *table)
+{
+    const eh_parameter *parameters = eh_model_parameters(model);
+    const int64_t count = eh_model_parameter_count(model);
+    *table = (checkpoint_table){0};
+    EH_TRY(EH_ALLOC(count, &table->parameters));
+    EH_TRY(EH_ALLOC(PART_COUNT * count, &table->tensors));
+    for (int64_t p = 0; p < count; p++)
+        if (parameters[p].trains)
+            table->parameters[table->trained_count++] = p;
+    for (int part = 0; part < PART_COUNT; part++)
+        for (int64_t i = 0; i < table->trained_count; i++) {
+            const eh_parameter *parameter = &parameters[table->parameters[i]];
+            eh_checkpoint_tensor *tensor = &table->tensors[table->tensor_count];
+            eh_string name = {0};
+            EH_TRY(eh_string_printf(&name, "%s%s", parts[part], parameter->name));
+            *tensor = (eh_checkpoint_tensor){
+                .name = name.bytes, .dimension_count = parameter->dimension_count, .count = parameter->count};
+            memcpy(tensor->shape, parameter->shape, sizeof tensor->shape);
+            table->tensor_count++;
+        }
+    return EH_OK;
+}
+
+// --- Pieces: stretches of the table that lie together in this rank's memory ----------------------------------
+
+typedef struct {
+    eh_checkpoint_piece *pieces;
+    eh_tensor *where; // device memory of each
+    int64_t count, capacity, where_count, where_capacity;
+} piece_list;
+
+static eh_status add_piece(piece_list *list, int64_t tensor, int64_t first, const eh_tensor *block, int64_t begin,
+                           int64_t count)
+{
+    const eh_checkpoint_piece piece = {.tensor = tensor, .first = first, .count = count};
+    EH_TRY(EH_APPEND(&list->where, &list->where_count, &list->where_capacity, eh_tensor_rows(block, begin, count)));
+    return EH_APPEND(&list->pieces, &list->count, &list->capacity, piece);
+}
+
+// What of elements [first, end) of the parameter block the model or the optimizer holds: weights, or (part 1 and 2) the
+// moments of the optimizer's runs.
+static eh_status list_pieces(eh_trainer *trainer, const checkpoint_table *table, int part, int64_t first, int64_t end,
+                             piece_list *list)
+{
+    const eh_parameter *parameters = eh_model_parameters(trainer->model);
+    const eh_optimizer *optimizer = &trainer->optimizer;
+    const eh_tensor weights = eh_model_weights(trainer->model);
+    for (int64_t i = 0; i < table->trained_count; i++) {
+        const eh_parameter *parameter = &parameters[table->parameters[i]];
+        for (int64_t r = 0; r < (part == 0 ? 1 : optimizer->run_count); r++) {
+            const eh_optimizer_run *run = &optimizer->runs[r];
+            int64_t begin = parameter->offset > first ? parameter->offset : first;
+            int64_t stop = parameter->offset + parameter->count < end ? parameter->offset + parameter->count : end;
+            if (part > 0) {
+                begin = run->first > begin ? run->first : begin;
+                stop = run->first + run->count < stop ? run->first + run->count : stop;
+            }
+            if (begin >= stop)
+                continue;
+            const eh_tensor *block = part == 0 ? &weights : part == 1 ? &optimizer->m : &optimizer->v;
+            const int64_t at = part == 0 ? begin : run->state + begin - run->first;
+            EH_TRY(
+                add_piece(list, part * table->trained_count + i, begin - parameter->offset, block, at, stop - begin));
+        }
+    }
+    return EH_OK;
+}
+
+static void deinit_pieces(piece_list *list)
+{
+    eh_free(&list->pieces);
+    eh_free(&list->where);
+}
+
+// Pieces in device memory pass through host memory, `host`, which is sized for all of them; others are used in place.
+static eh_status connect_pieces(piece_list *list, float **host)
+{
+    int64_t total = 0;
+    for (int64_t p = 0; p < list->count; p++) {
+        list->pieces[p].values = eh_tensor_host(&list->where[p]);
+        total += list->pieces[p].values ? 0 : list->pieces[p].count;
+    }
+    EH_TRY(EH_ALLOC(total, host));
+    float *next = *host;
+    for (int64_t p = 0; p < list->count; p++)
+        if (list->pieces[p].values == NULL) {
+            list->pieces[p].values = next;
+            next += list->pieces[p].count;
+        }
+    return EH_OK;
+}
+
+// --- Writing ------------------------------------------------------------------------------------------------
+
+static eh_status gather_own_pieces(eh_trainer *trainer, const checkpoint_table *table, piece_list *list, float **host)
+{
+    int64_t first, count;
+    eh_comm_slice(trainer->comm, eh_model_weight_count(trainer->model), &first, &count);
+    for (int part = 0; part < PART_COUNT; part++) EH_TRY(list_pieces(trainer, table, part, first, first + count, list));
+    EH_TRY(connect_pieces(list, host));
+    EH_TRY(eh_backend_wait(trainer->backend));
+    for (int64_t p = 0; p < list->count; p++)
+        if (eh_tensor_host(&list->where[p]) == NULL)
+            EH_TRY(eh_backend_download(trainer->backend, &list->where[p], list->pieces[p].values));
+    return EH_OK;
+}
+
+typedef struct {
+    char step[24], best[40], seconds[40], tokens[40], seed[24];
+} note_texts;
+
+static int make_notes(const eh_trainer *trainer, const char *key, const eh_training_state *state, note_texts *texts,
+                      eh_checkpoint_note notes[8])
+{
+    snprintf(texts->step, sizeof texts->step, "%lld", (long long)state->step);
+    snprintf(texts->best, sizeof texts->best, "%a", state->best_holdout);
+    snprintf(texts->seconds, sizeof texts->seconds, "%a", state->seconds);
+    snprintf(texts->tokens, sizeof texts->tokens, "%a", state->tokens);
+    snprintf(texts->seed, sizeof texts->seed, "%llu", (unsigned long long)trainer->job->seed);
+    int count = 0;
+    notes[count++] = (eh_checkpoint_note){"key", key};
+    notes[count++] = (eh_checkpoint_note){"step", texts->step};
+    notes[count++] = (eh_checkpoint_note){"best_holdout", texts->best};
+    notes[count++] = (eh_checkpoint_note){"seconds", texts->seconds};
+    notes[count++] = (eh_checkpoint_note){"tokens", texts->tokens};
+    notes[count++] = (eh_checkpoint_note){"seed", texts->seed};
+    notes[count++] = (eh_checkpoint_note){"program", eh_version()};
+    notes[count++] = (eh_checkpoint_note){"revision", eh_git_revision()};
+    return count;
+}
+
+eh_status eh_training_save(eh_trainer *trainer, const char *folder, const char *key, const eh_training_state *state,
+                           const eh_log *log)
+{
+    checkpoint_table table = {0};
+    piece_list list = {0};
+    float *host = NULL;
+    eh_string path = {0};
+    note_texts texts;
+    eh_checkpoint_note notes[8];
+    const double began = eh_seconds();
+    eh_status status = init_table(trainer->model, &table);
+    if (status == EH_OK)
+        status = gather_own_pieces(trainer, &table, &list, &host);
+    if (status == EH_OK)
+        status = path_of(folder, state->step, &path);
+    if (status == EH_OK && eh_comm_rank(trainer->comm) == 0)
+        status = eh_make_folders(folder);
+    EH_TRY_OR(done, eh_comm_agree(trainer->comm, status));
+    const int note_count = make_notes(trainer, key, state, &texts, notes);
+    EH_TRY_OR(done, eh_checkpoint_write(trainer->comm, path.bytes, table.tensors, table.tensor_count, notes, note_count,
+                                        list.pieces, list.count));
+    int64_t bytes = 0;
+    for (int64_t t = 0; t < table.tensor_count; t++) bytes += table.tensors[t].count * (int64_t)sizeof(float);
+    const double seconds = eh_seconds() - began;
+    eh_log_line(log, "checkpoint at step %lld: %.1f MB in %.2f s (%.2f GB/s)", (long long)state->step,
+                (double)bytes * 1e-6, seconds, (double)bytes * 1e-9 / seconds);
+    EH_TRY_OR(done, eh_comm_agree(trainer->comm, eh_comm_rank(trainer->comm) == 0 ? remove_old(folder) : EH_OK));
+done:
+    deinit_table(&table);
+    deinit_pieces(&list);
+    eh_free(&host);
+    eh_string_deinit(&path);
+    return status;
+}
+
+// --- Going on -----------------------------------------------------------------------------------------------
+
+static eh_status read_state(const eh_checkpoint *checkpoint, const char *path, eh_training_state *state)
+{
+    const char *step = eh_checkpoint_note_of(checkpoint, "step"),
+               *best = eh_checkpoint_note_of(checkpoint, "best_holdout");
+    const char *seconds = eh_checkpoint_note_of(checkpoint, "seconds");
+    const char *tokens = eh_checkpoint_note_of(checkpoint, "tokens");
+    if (!step || !best || !seconds || !tokens)
+        return eh_error(EH_INPUT, "%s does not say where the training stood", path);
+    *state =
+        (eh_training_state){strtoll(step, NULL, 10), strtod(best, NULL), strtod(seconds, NULL), strtod(tokens, NULL)};
+    return EH_OK;
+}
+
+static eh_status read_pieces(eh_trainer *trainer, const checkpoint_table *table, const eh_checkpoint *checkpoint,
+                             const char *path)
+{
+    piece_list list = {0};
+    float *host = NULL;
+    eh_status status = EH_OK;
+    for (int part = 0; part < PART_COUNT; part++)
+        EH_TRY_OR(done, list_pieces(trainer, table, part, 0, eh_model_weight_count(trainer->model), &list));
+    EH_TRY_OR(done, connect_pieces(&list, &host));
+    for (int64_t p = 0; p < list.count; p++) {
+        eh_checkpoint_piece piece = list.pieces[p];
+        const eh_checkpoint_tensor *tensor = &table->tensors[piece.tensor];
+        piece.tensor = eh_checkpoint_find(checkpoint, tensor->name);
+        if (piece.tensor < 0 || eh_checkpoint_count(checkpoint, piece.tensor) != tensor->count)
+            EH_TRY_OR(done, eh_error(EH_INPUT, "%s: tensor %s is missing or of another size", path, tensor->name));
+        EH_TRY_OR(done, eh_checkpoint_read(checkpoint, &piece));
+        if (eh_tensor_host(&list.where[p]) == NULL)
+            EH_TRY_OR(done, eh_backend_upload(trainer->backend, piece.values, &list.where[p]));
+    }
+    EH_TRY_OR(done, eh_backend_wait(trainer->backend));
+    EH_TRY_OR(done, eh_model_weights_changed(trainer->model));
+done:
+    deinit_pieces(&list);
+    eh_free(&host);
+    return status;
+}
+
+// *found stays false if the checkpoint is another training's.
+static eh_status try_checkpoint(eh_trainer *trainer, const char *path, const char *key, eh_training_state *state,
+                                bool *found, const eh_log *log)
+{
+    eh_checkpoint *checkpoint = NULL;
+    checkpoint_table table = {0};
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, eh_checkpoint_open(trainer->comm, path, &checkpoint));
+    const char *its_key = eh_checkpoint_note_of(checkpoint, "key");
+    if (its_key == NULL || strcmp(its_key, key) != 0) {
+        eh_log_warning(log, "%s belongs to a training with other data or settings: it is not used", path);
+        goto done;
+    }
+    status = init_table(trainer->model, &table);
+    if (status == EH_OK)
+        status = read_state(checkpoint, path, state);
+    if (status == EH_OK)
+        status = read_pieces(trainer, &table, checkpoint, path);
+    EH_TRY_OR(done, eh_comm_agree(trainer->comm, status));
+    *found = true;
+done:
+    eh_checkpoint_close(&checkpoint);
+    deinit_table(&table);
+    return status;
+}
+
+// Rank 0 lists, all follow: a file that appears meanwhile is not seen by some only.
+static eh_status share_steps(eh_comm *comm, const char *folder, int64_t **steps, int64_t *count)
+{
+    eh_status status = eh_comm_rank(comm) == 0 ? list_steps(folder, steps, count) : EH_OK;
+    EH_TRY(eh_comm_agree(comm, status));
+    size_t bytes = (size_t)*count * sizeof **steps;
+    EH_TRY(eh_comm_broadcast_block(comm, (void **)steps, &bytes, 0));
+    *count = (int64_t)(bytes / sizeof **steps);
+    return EH_OK;
+}
+
+eh_status eh_training_resume(eh_trainer *trainer, const char *folder, const char *key, eh_training_state *state,
+                             bool *found, const eh_log *log)
+{
+    int64_t *steps = NULL, count = 0;
+    eh_string path = {0};
+    *state = (eh_training_state){.best_holdout = NAN};
+    *found = false;
+    eh_status status = share_steps(trainer->comm, folder, &steps, &count);
+    for (int64_t i = 0; status == EH_OK && !*found && i < count; i++) {
+        EH_TRY_OR(done, path_of(folder, steps[i], &path));
+        status = try_checkpoint(trainer, path.bytes, key, state, found, log);
+        if (status == EH_INPUT) { // torn or damaged
+            eh_log_warning(log, "%s: the checkpoint before it is used, if there is one", eh_error_message());
+            eh_error_clear();
+            status = EH_OK;
+        }
+    }
+    if (status == EH_OK && *found)
+        eh_log_line(log, "going on from %s", path.bytes);
+done:
+    eh_free(&steps);
+    eh_string_deinit(&path);
+    return status;
+}

@@ -1,0 +1,169 @@
+#include "train/train.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/clock.h"
+#include "core/memory.h"
+#include "core/signals.h"
+#include "core/string.h"
+#include "train/metrics_file.h"
+#include "train/resume.h"
+
+typedef struct {
+    const eh_training *training;
+    eh_trainer trainer;
+    eh_training_state state;
+    eh_string checkpoints; // their folder
+    eh_metrics_file *metrics;
+    eh_progress progress;
+    int64_t first_step;
+    double began, last_checkpoint, loss_average;
+} training_run;
+
+// Inside a step a rank that fails is alone with it: the others wait for its gradient.
+static eh_status or_abort(const training_run *run, eh_status status)
+{
+    if (status != EH_OK && eh_comm_size(run->training->comm) > 1)
+        eh_comm_abort(run->training->comm, status);
+    return status;
+}
+
+static eh_status save(training_run *run)
+{
+    eh_training_state state = run->state;
+    state.seconds += eh_seconds() - run->began;
+    run->last_checkpoint = eh_seconds();
+    return eh_training_save(&run->trainer, run->checkpoints.bytes, run->training->key, &state, run->training->log);
+}
+
+static eh_status stopped_by_divergence(const training_run *run, const eh_step_outcome *outcome)
+{
+    char *newest = NULL;
+    EH_TRY(eh_training_newest(run->checkpoints.bytes, &newest));
+    const eh_status status = eh_error(
+        EH_INPUT,
+        "step %lld: the loss is %g and the gradient's norm %g: training diverged; the last good checkpoint is %s; "
+        "lower train.lr or train.clip",
+        (long long)run->state.step + 1, outcome->loss, outcome->gradient_norm, newest[0] ? newest : "none");
+    eh_free(&newest);
+    return status;
+}
+
+static void watch_for_spikes(training_run *run, double loss)
+{
+    if (run->loss_average > 0 && loss > 2 * run->loss_average)
+        eh_log_warning(run->training->log, "step %lld: the loss jumped to %.3f from about %.3f",
+                       (long long)run->state.step, loss, run->loss_average);
+    run->loss_average = run->loss_average > 0 ? 0.9 * run->loss_average + 0.1 * loss : loss;
+}
+
+static bool holdout_is_due(const training_run *run)
+{
+    const eh_batches *batches = &run->trainer.batches;
+    const int64_t every = run->training->job->train.evaluate_every;
+    return run->state.step == batches->step_count ||
+           run->state.step % (every > 0 ? every : batches->steps_per_epoch) == 0;
+}
+
+static eh_status measure_holdout(training_run *run, double *loss)
+{
+    EH_TRY(or_abort(run, eh_trainer_holdout(&run->trainer, loss)));
+    const bool best = *loss < run->state.best_holdout || isnan(run->state.best_holdout);
+    if (isnan(*loss) || !best)
+        return EH_OK;
+    run->state.best_holdout = *loss;
+    return run->training->job->switches.select == EH_SELECT_HELDOUT && run->training->keep
+               ? run->training->keep(run->training->keep_context)
+               : EH_OK;
+}
+
+static void show(training_run *run, const eh_step_outcome *outcome, double holdout, double seconds)
+{
+    const eh_metrics_row row = {.step = run->state.step,
+                                .epoch = (double)run->state.step / (double)run->trainer.batches.steps_per_epoch,
+                                .loss = outcome->loss,
+                                .holdout_loss = holdout,
+                                .gradient_norm = outcome->gradient_norm,
+                                .learning_rate = outcome->learning_rate,
+                                .tokens_per_second = (double)outcome->token_count / seconds,
+                                .seconds = run->state.seconds + eh_seconds() - run->began};
+    eh_metrics_file_add(run->metrics, &row);
+    char note[96];
+    snprintf(note, sizeof note, "loss %.4f, %.0f tokens/s", outcome->loss, row.tokens_per_second);
+    eh_progress_show(&run->progress, run->state.step - run->first_step, note);
+}
+
+static eh_status one_step(training_run *run, bool *stop)
+{
+    const double began = eh_seconds(), minutes = run->training->job->checkpoint_minutes;
+    eh_step_outcome outcome;
+    eh_batches_plan(&run->trainer.batches, run->state.step);
+    EH_TRY(or_abort(run, eh_trainer_gradients(&run->trainer, eh_signals_stop_asked(), &outcome)));
+    if (!isfinite(outcome.loss) || !isfinite(outcome.gradient_norm))
+        return stopped_by_divergence(run, &outcome);
+    EH_TRY(or_abort(run, eh_trainer_update(&run->trainer, &outcome)));
+    run->state.step++;
+    run->state.tokens += (double)outcome.token_count;
+    watch_for_spikes(run, outcome.loss);
+    double holdout = NAN;
+    const double seconds = eh_seconds() - began;
+    if (holdout_is_due(run))
+        EH_TRY(measure_holdout(run, &holdout));
+    show(run, &outcome, holdout, seconds);
+    *stop = outcome.asked;
+    int64_t due = minutes > 0 && eh_seconds() - run->last_checkpoint > 60 * minutes; // rank 0's clock decides
+    if (minutes > 0)
+        EH_TRY(eh_comm_broadcast(run->training->comm, &due, sizeof due, 0));
+    return due || *stop ? save(run) : EH_OK;
+}
+
+static eh_status begin(training_run *run)
+{
+    const eh_training *training = run->training;
+    EH_TRY(eh_trainer_init(training->comm, training->backend, training->model, training->job, training->set,
+                           &run->trainer));
+    EH_TRY(eh_comm_agree(training->comm, eh_string_printf(&run->checkpoints, "%s/checkpoints", training->folder)));
+    bool resumed;
+    EH_TRY(
+        eh_training_resume(&run->trainer, run->checkpoints.bytes, training->key, &run->state, &resumed, training->log));
+    run->first_step = run->state.step;
+    EH_TRY(eh_comm_agree(training->comm, eh_comm_rank(training->comm) == 0
+                                             ? eh_metrics_file_open(training->folder, run->state.step, &run->metrics)
+                                             : EH_OK));
+    const eh_batches *batches = &run->trainer.batches;
+    eh_log_line(training->log, "%lld steps of %lld examples in %lld micro-batches, %lld trained weights",
+                (long long)batches->step_count, (long long)batches->batch, (long long)batches->micro_count,
+                (long long)eh_trainer_trained_count(&run->trainer));
+    run->progress = eh_progress_begin(training->log, "train", "steps", batches->step_count - run->first_step);
+    run->began = run->last_checkpoint = eh_seconds();
+    return EH_OK;
+}
+
+eh_status eh_train(const eh_training *training)
+{
+    training_run run = {.training = training};
+    eh_status status = begin(&run);
+    bool stop = false;
+    while (status == EH_OK && !stop && run.state.step < run.trainer.batches.step_count) status = one_step(&run, &stop);
+    if (status == EH_OK && stop)
+        status =
+            eh_error(EH_STOPPED, "stopped on request after step %lld; a checkpoint was saved: run it again to go on",
+                     (long long)run.state.step);
+    if (status == EH_OK) {
+        char note[64];
+        snprintf(note, sizeof note, "%.0f tokens/s",
+                 run.state.tokens / (run.state.seconds + eh_seconds() - run.began + 1e-9));
+        eh_progress_end(&run.progress, run.state.step - run.first_step, note);
+        const bool keep_last = training->job->switches.select != EH_SELECT_HELDOUT || isnan(run.state.best_holdout);
+        if (run.state.step > run.first_step)
+            status = save(&run);
+        if (status == EH_OK && keep_last && training->keep)
+            status = training->keep(training->keep_context);
+    }
+    eh_metrics_file_close(&run.metrics);
+    eh_string_deinit(&run.checkpoints);
+    eh_trainer_deinit(&run.trainer);
+    return status;
+}

@@ -1,0 +1,27 @@
+// Training from the first step, or the last checkpoint, to the end: steps, held-out losses, metrics.csv, progress,
+// checkpoints, stopping in good order.
+#ifndef EH_TRAIN_TRAIN_H
+#define EH_TRAIN_TRAIN_H
+
+#include "core/log.h"
+#include "train/trainer.h"
+
+typedef struct {
+    eh_comm *comm;
+    eh_backend *backend;
+    eh_model *model;
+    const eh_log *log;
+    const eh_job *job;
+    const eh_training_set *set;
+    const char *folder; // the job's output: metrics.csv and checkpoints/ go there
+    const char *key;    // digest of what the training depends on: a checkpoint with another key is not used
+    // Called where the weights are to be kept, on all ranks: at the end, or at each new best held-out loss
+    // (switches.select). Collective.
+    eh_status (*keep)(void *context);
+    void *keep_context;
+} eh_training;
+
+// EH_STOPPED after a signal, with a checkpoint written; EH_INPUT if the loss diverged. Collective, all get the same.
+EH_CHECKED eh_status eh_train(const eh_training *training);
+
+#endif

@@ -1,0 +1,208 @@
+#include "train/trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/philox.h"
+
+// --- Set-up -----------------------------------------------------------------------------------------------
+
+// The ranks' gradients meet in host memory. Where the device's memory is the host's, nothing is copied on the way.
+static eh_status connect_gradients(eh_trainer *trainer)
+{
+    const eh_tensor own = eh_model_gradients(trainer->model);
+    const int64_t count = eh_model_weight_count(trainer->model);
+    trainer->gradient = own;
+    if (eh_tensor_host(&own) == NULL)
+        return EH_ALLOC(count, &trainer->staging);
+    EH_TRY(eh_buffer_view(trainer->backend, eh_tree_reducer_result(trainer->reducer), (size_t)count * sizeof(float),
+                          &trainer->sum_view));
+    trainer->gradient.buffer = trainer->sum_view;
+    trainer->gradient.offset = 0;
+    return EH_OK;
+}
+
+static eh_status init_local(eh_trainer *trainer)
+{
+    const eh_job_train *train = &trainer->job->train;
+    EH_TRY(eh_batches_init(trainer->set, train, trainer->job->seed, &trainer->batches));
+    const eh_batch_limits *limits = &trainer->batches.limits;
+    EH_TRY(eh_packed_batch_init(limits, &trainer->packed));
+    EH_TRY(eh_model_reserve(trainer->model, limits));
+    EH_TRY(EH_ALLOC(limits->labels, &trainer->log_probabilities));
+    const int64_t chunks = trainer->batches.chunk_count;
+    trainer->exchange_count = train->micro_batches + 1 > chunks ? train->micro_batches + 1 : chunks;
+    EH_TRY(EH_ALLOC(trainer->exchange_count, &trainer->exchange));
+    const int64_t count = eh_model_weight_count(trainer->model), length = eh_norm_piece_length(count);
+    trainer->norm_piece_count = (count + length - 1) / length;
+    EH_TRY(EH_ALLOC(trainer->norm_piece_count, &trainer->norm_sums));
+    return eh_optimizer_init(trainer->backend, trainer->model, train, 0, count, &trainer->optimizer);
+}
+
+eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, const eh_job *job,
+                          const eh_training_set *set, eh_trainer *trainer)
+{
+    *trainer = (eh_trainer){.comm = comm, .backend = backend, .model = model, .job = job, .set = set};
+    EH_TRY(eh_comm_agree(comm, init_local(trainer)));
+    trainer->tree = strcmp(job->train.reduction, "tree") == 0;
+    const int64_t leaves = trainer->tree ? job->train.micro_batches : eh_comm_size(comm);
+    EH_TRY(eh_tree_reducer_new(comm, eh_model_weight_count(model), leaves, &trainer->reducer));
+    if (trainer->tree)
+        eh_tree_reducer_leaves(trainer->reducer, &trainer->first_micro, &trainer->own_micro_count);
+    else
+        eh_comm_slice(comm, job->train.micro_batches, &trainer->first_micro, &trainer->own_micro_count);
+    return eh_comm_agree(comm, connect_gradients(trainer));
+}
+
+void eh_trainer_deinit(eh_trainer *trainer)
+{
+    eh_optimizer_deinit(&trainer->optimizer);
+    eh_buffer_free(&trainer->sum_view);
+    eh_tree_reducer_free(&trainer->reducer);
+    eh_packed_batch_deinit(&trainer->packed);
+    eh_batches_deinit(&trainer->batches);
+    eh_free(&trainer->staging);
+    eh_free(&trainer->log_probabilities);
+    eh_free(&trainer->exchange);
+    eh_free(&trainer->norm_sums);
+    *trainer = (eh_trainer){0};
+}
+
+int64_t eh_trainer_trained_count(const eh_trainer *trainer)
+{
+    const eh_parameter *parameters = eh_model_parameters(trainer->model);
+    int64_t count = 0;
+    for (int64_t p = 0; p < eh_model_parameter_count(trainer->model); p++)
+        count += parameters[p].trains ? parameters[p].count : 0;
+    return count;
+}
+
+// --- A step -----------------------------------------------------------------------------------------------
+
+static double sum_of_losses(const float *log_probabilities, int64_t count)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) sum -= (double)log_probabilities[i];
+    return sum;
+}
+
+static eh_status add_to_reducer(eh_trainer *trainer)
+{
+    const eh_tensor own = eh_model_gradients(trainer->model);
+    if (trainer->staging) {
+        EH_TRY(eh_backend_download(trainer->backend, &own, trainer->staging));
+        return eh_tree_reducer_add(trainer->reducer, trainer->staging);
+    }
+    EH_TRY(eh_backend_wait(trainer->backend));
+    return eh_tree_reducer_add(trainer->reducer, eh_tensor_host(&own));
+}
+
+static eh_status micro_batch_gradient(eh_trainer *trainer, int64_t micro, double *loss)
+{
+    eh_batches *batches = &trainer->batches;
+    const int64_t first = batches->micro_first[micro], count = batches->micro_first[micro + 1] - first;
+    eh_packed_batch_fill(&trainer->packed, trainer->set, batches->seed, batches->pass, batches->examples + first, count,
+                         1.0f / (float)batches->label_count);
+    *loss = 0;
+    if (trainer->packed.batch.label_count == 0)
+        return EH_OK;
+    const uint64_t dropout_seed = eh_random_u64(
+        batches->seed, EH_STREAM_DROPOUT, (uint64_t)batches->step * (uint64_t)batches->micro_count + (uint64_t)micro);
+    EH_TRY(eh_model_backward(trainer->model, &trainer->packed.batch, (float)trainer->job->train.dropout, dropout_seed,
+                             trainer->log_probabilities));
+    *loss = sum_of_losses(trainer->log_probabilities, trainer->packed.batch.label_count);
+    return EH_OK;
+}
+
+static eh_status own_gradients(eh_trainer *trainer)
+{
+    const eh_tensor own = eh_model_gradients(trainer->model);
+    for (int64_t i = 0; i < trainer->own_micro_count; i++) {
+        const int64_t micro = trainer->first_micro + i;
+        if (trainer->tree || i == 0)
+            EH_TRY(eh_fill(trainer->backend, 0, &own));
+        EH_TRY(micro_batch_gradient(trainer, micro, &trainer->exchange[micro]));
+        if (trainer->tree)
+            EH_TRY(add_to_reducer(trainer));
+    }
+    if (trainer->tree)
+        return EH_OK;
+    if (trainer->own_micro_count == 0)
+        EH_TRY(eh_fill(trainer->backend, 0, &own));
+    return add_to_reducer(trainer);
+}
+
+static eh_status sum_gradients(eh_trainer *trainer)
+{
+    if (trainer->staging) {
+        EH_TRY(eh_tree_reducer_finish(trainer->reducer, trainer->staging));
+        return eh_backend_upload(trainer->backend, trainer->staging, &trainer->gradient);
+    }
+    const float *sum;
+    return eh_tree_reducer_finish_view(trainer->reducer, &sum);
+}
+
+// Each rank takes its share of the pieces; the sum over pieces has one order.
+static eh_status gradient_norm(eh_trainer *trainer, double *norm)
+{
+    int64_t first, count;
+    eh_comm_slice(trainer->comm, trainer->norm_piece_count, &first, &count);
+    memset(trainer->norm_sums, 0, (size_t)trainer->norm_piece_count * sizeof *trainer->norm_sums);
+    EH_TRY(eh_norm_pieces(trainer->backend, &trainer->gradient, first, count, trainer->norm_sums + first));
+    EH_TRY(eh_comm_sum_double(trainer->comm, trainer->norm_sums, (int)trainer->norm_piece_count));
+    *norm = eh_norm_of_pieces(trainer->norm_sums, trainer->norm_piece_count);
+    return EH_OK;
+}
+
+eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *outcome)
+{
+    const eh_batches *batches = &trainer->batches;
+    const int64_t micro_count = batches->micro_count;
+    memset(trainer->exchange, 0, (size_t)(micro_count + 1) * sizeof *trainer->exchange);
+    trainer->exchange[micro_count] = ask;
+    EH_TRY(own_gradients(trainer));
+    EH_TRY(sum_gradients(trainer));
+    EH_TRY(eh_comm_sum_double(trainer->comm, trainer->exchange, (int)micro_count + 1));
+    *outcome = (eh_step_outcome){.label_count = batches->label_count, .asked = trainer->exchange[micro_count] > 0};
+    for (int64_t micro = 0; micro < micro_count; micro++) outcome->loss += trainer->exchange[micro];
+    outcome->loss /= (double)batches->label_count;
+    for (int64_t i = 0; i < batches->example_count; i++) {
+        const int64_t e = batches->examples[i];
+        outcome->token_count += trainer->set->id_offsets[e + 1] - trainer->set->id_offsets[e] +
+                                trainer->set->decoder_offsets[e + 1] - trainer->set->decoder_offsets[e];
+    }
+    outcome->learning_rate = eh_learning_rate(&trainer->job->train, batches->step, batches->step_count);
+    return gradient_norm(trainer, &outcome->gradient_norm);
+}
+
+eh_status eh_trainer_update(eh_trainer *trainer, const eh_step_outcome *outcome)
+{
+    return eh_optimizer_step(&trainer->optimizer, &trainer->gradient, trainer->batches.step + 1, outcome->learning_rate,
+                             eh_clipping_scale(trainer->job->train.clip, outcome->gradient_norm));
+}
+
+// --- Held-out loss ----------------------------------------------------------------------------------------
+
+eh_status eh_trainer_holdout(eh_trainer *trainer, double *loss)
+{
+    const eh_batches *batches = &trainer->batches;
+    *loss = NAN;
+    if (batches->holdout_label_count == 0)
+        return EH_OK;
+    memset(trainer->exchange, 0, (size_t)batches->chunk_count * sizeof *trainer->exchange);
+    for (int64_t c = eh_comm_rank(trainer->comm); c < batches->chunk_count; c += eh_comm_size(trainer->comm)) {
+        const int64_t first = batches->chunk_first[c];
+        eh_packed_batch_fill(&trainer->packed, trainer->set, batches->seed, EH_HOLDOUT_PASS, batches->holdout + first,
+                             batches->chunk_first[c + 1] - first, 0);
+        eh_batch batch = trainer->packed.batch;
+        batch.label_weights = NULL;
+        EH_TRY(eh_model_score(trainer->model, &batch, trainer->log_probabilities));
+        trainer->exchange[c] = sum_of_losses(trainer->log_probabilities, batch.label_count);
+    }
+    EH_TRY(eh_comm_sum_double(trainer->comm, trainer->exchange, (int)batches->chunk_count));
+    double sum = 0;
+    for (int64_t c = 0; c < batches->chunk_count; c++) sum += trainer->exchange[c];
+    *loss = sum / (double)batches->holdout_label_count;
+    return EH_OK;
+}

@@ -1,0 +1,52 @@
+// One training step on all ranks: each computes the gradients of its micro-batches, the sum goes along the fixed tree,
+// AdamW follows. And the loss on held-out examples.
+#ifndef EH_TRAIN_TRAINER_H
+#define EH_TRAIN_TRAINER_H
+
+#include "comm/comm.h"
+#include "train/batches.h"
+#include "train/optimizer.h"
+
+typedef struct {
+    // Borrowed:
+    eh_comm *comm;
+    eh_backend *backend;
+    eh_model *model;
+    const eh_job *job;
+    const eh_training_set *set;
+    // Own:
+    eh_batches batches;
+    eh_packed_batch packed;
+    eh_optimizer optimizer;
+    eh_tree_reducer *reducer;
+    bool tree;                            // else each rank adds up its micro-batches in the model's gradient block
+    int64_t first_micro, own_micro_count; // micro-batches of this rank
+    float *staging;                       // host copy of a gradient, where device memory is not the host's
+    eh_buffer *sum_view;                  // the reducer's result as device memory, where it is
+    eh_tensor gradient;                   // the sum over all ranks
+    float *log_probabilities;             // [limits.labels]
+    double *exchange;                     // what ranks tell each other in a step
+    double *norm_sums;
+    int64_t norm_piece_count, exchange_count;
+} eh_trainer;
+
+typedef struct {
+    double loss, gradient_norm, learning_rate;
+    int64_t token_count, label_count;
+    bool asked; // some rank called with `ask`
+} eh_step_outcome;
+
+EH_CHECKED eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, const eh_job *job,
+                                     const eh_training_set *set, eh_trainer *trainer);
+void eh_trainer_deinit(eh_trainer *trainer);
+int64_t eh_trainer_trained_count(const eh_trainer *trainer); // elements of all trained parameters
+
+// Gradients, their sum, and what all ranks then know; leaves the weights alone. Collective. A failure is this rank's
+// own. `ask`: tell all ranks something at no cost (a signal came). The batch is that of the latest eh_batches_plan.
+EH_CHECKED eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *outcome);
+// Clips and steps. Collective.
+EH_CHECKED eh_status eh_trainer_update(eh_trainer *trainer, const eh_step_outcome *outcome);
+// Mean loss over the labels of the held-out examples, NaN if there are none. Collective.
+EH_CHECKED eh_status eh_trainer_holdout(eh_trainer *trainer, double *loss);
+
+#endif
