@@ -6,6 +6,15 @@
 #include "core/memory.h"
 #include "core/philox.h"
 
+eh_model_facts eh_model_facts_of(const eh_model *model)
+{
+    return (eh_model_facts){.kind = eh_model_kind_of(model),
+                            .head = eh_model_head(model),
+                            .vocab_size = eh_model_vocab_size(model),
+                            .max_length = eh_model_max_length(model),
+                            .special = eh_model_special_ids(model)};
+}
+
 // --- Set-up -----------------------------------------------------------------------------------------------
 
 // The ranks' gradients meet in host memory. Where the device's memory is the host's, nothing is copied on the way.

@@ -4,15 +4,6 @@
 
 #include "core/memory.h"
 
-eh_model_facts eh_model_facts_of(const eh_model *model)
-{
-    return (eh_model_facts){.kind = eh_model_kind_of(model),
-                            .head = eh_model_head(model),
-                            .vocab_size = eh_model_vocab_size(model),
-                            .max_length = eh_model_max_length(model),
-                            .special = eh_model_special_ids(model)};
-}
-
 eh_status eh_training_set_init(const eh_model_facts *facts, eh_training_set *set)
 {
     *set = (eh_training_set){.facts = *facts};
@@ -148,13 +139,13 @@ static eh_status lay_out_masked(eh_training_set *set, const shard_example *examp
     return EH_OK;
 }
 
-static eh_status lay_out(eh_training_set *set, const eh_job_data *data, const shard_example *example)
+static eh_status lay_out(eh_training_set *set, const char *layout, const shard_example *example)
 {
     if (set->facts.kind == EH_ENCODER_DECODER)
         return lay_out_translation(set, example);
     if (set->facts.kind == EH_ENCODER)
         return lay_out_masked(set, example);
-    if (data->label_layout == EH_LABELS_OVERLAY && example->target_count > 0)
+    if (strcmp(layout, "overlay") == 0 && example->target_count > 0)
         return lay_out_overlaid(set, example);
     return lay_out_appended(set, example);
 }
@@ -195,8 +186,23 @@ static eh_status grow(eh_training_set *set, int64_t more)
     return EH_OK;
 }
 
-eh_status eh_training_set_add(eh_training_set *set, const eh_job_data *data, const eh_examples *examples)
+// Shards are made for a kind of model: those for another would be learnt wrongly without a word.
+static eh_status check_layout(const eh_training_set *set, const char *layout)
 {
+    const bool is_masked = strcmp(layout, "masked") == 0, is_pair = strcmp(layout, "seq2seq") == 0;
+    if ((is_masked && set->facts.kind != EH_ENCODER) || (is_pair && set->facts.kind != EH_ENCODER_DECODER))
+        return eh_error(EH_INPUT,
+                        "its shards have the layout '%s', which is for another kind of model: run tokenize again",
+                        layout);
+    return EH_OK;
+}
+
+eh_status eh_training_set_add(eh_training_set *set, const eh_job_data *data, const char *layout,
+                              const eh_examples *examples)
+{
+    const eh_status fits = check_layout(set, layout);
+    if (fits != EH_OK)
+        return eh_error_context(fits, "data set '%s'", data->name);
     EH_TRY(grow(set, examples->count));
     set->replay[set->source_count] = data->replay;
     for (int64_t i = 0; i < examples->count; i++) {
@@ -211,7 +217,7 @@ eh_status eh_training_set_add(eh_training_set *set, const eh_job_data *data, con
         set->label_offsets[n + 1] = set->label_offsets[n];
         set->splits[n] = examples->splits[i];
         set->source[n] = set->source_count;
-        eh_status status = lay_out(set, data, &example);
+        eh_status status = lay_out(set, layout, &example);
         if (status == EH_OK)
             status = check_example(set);
         if (status != EH_OK)

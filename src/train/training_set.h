@@ -38,8 +38,10 @@ typedef struct {
 } eh_training_set;
 
 EH_CHECKED eh_status eh_training_set_init(const eh_model_facts *facts, eh_training_set *set);
-// Adds the train and held-out examples of a data set. EH_INPUT names data set and source row of what can't be learnt.
-EH_CHECKED eh_status eh_training_set_add(eh_training_set *set, const eh_job_data *data, const eh_examples *examples);
+// Adds the train and held-out examples of a data set. `layout`: the shards' attribute ("append", "overlay", "masked",
+// "seq2seq", "none"). EH_INPUT names data set and source row of what can't be learnt.
+EH_CHECKED eh_status eh_training_set_add(eh_training_set *set, const eh_job_data *data, const char *layout,
+                                         const eh_examples *examples);
 void eh_training_set_deinit(eh_training_set *set);
 
 #endif

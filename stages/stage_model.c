@@ -1,0 +1,84 @@
+#include "stage_model.h"
+
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/memory.h"
+#include "text/tokenizer.h"
+
+eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder)
+{
+    const eh_job_model *model = &stage->job.model;
+    const char *path = model->tokenizer ? model->tokenizer : model->path;
+    *folder = NULL;
+    if (path == NULL)
+        return EH_OK;
+    struct stat about;
+    const char *slash = strrchr(path, '/');
+    if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
+        return eh_copy_string(path, folder);
+    return slash ? eh_copy_bytes(path, (size_t)(slash - path), folder) : eh_copy_string(".", folder);
+}
+
+static eh_status vocabulary_size(const eh_stage *stage, int64_t *size)
+{
+    char *folder = NULL;
+    eh_string path = {0};
+    eh_tokenizer *tokenizer = NULL;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, eh_stage_tokenizer_folder(stage, &folder));
+    if (folder == NULL)
+        EH_TRY_OR(done, eh_error(EH_INPUT,
+                                 "%s: model.config has no vocab_size, and there is no model.tokenizer to take it from",
+                                 stage->job.path));
+    EH_TRY_OR(done, eh_string_printf(&path, "%s/tokenizer.json", folder));
+    EH_TRY_OR(done, eh_tokenizer_open(path.bytes, &tokenizer));
+    *size = eh_tokenizer_vocab_size(tokenizer);
+done:
+    eh_tokenizer_close(&tokenizer);
+    eh_string_deinit(&path);
+    eh_free(&folder);
+    return status;
+}
+
+static eh_status complete_config(const eh_stage *stage, char **text)
+{
+    const eh_job_model *model = &stage->job.model;
+    eh_status status = EH_OK;
+    json_t *config = model->config ? json_loads(model->config, 0, NULL) : json_object();
+    int64_t size = 0;
+    if (!json_is_object(config))
+        EH_TRY_OR(done, eh_error(EH_INPUT, "%s: model.config is not a mapping", stage->job.path));
+    json_object_set_new(config, "model_type", json_string(model->architecture));
+    if (json_object_get(config, "vocab_size") == NULL) {
+        EH_TRY_OR(done, vocabulary_size(stage, &size));
+        json_object_set_new(config, "vocab_size", json_integer(size));
+    }
+    char *dumped = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
+    status = dumped ? eh_copy_string(dumped, text) : eh_error(EH_MACHINE, "out of memory");
+    free(dumped);
+done:
+    json_decref(config);
+    return status;
+}
+
+eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_use use, eh_model **model)
+{
+    const eh_job_model *wanted = &stage->job.model;
+    char *config = NULL;
+    eh_status status = EH_OK;
+    if (wanted->path) {
+        status = eh_model_open(stage->backend, wanted->path, compute, use, model);
+    } else if (wanted->architecture) {
+        status = complete_config(stage, &config);
+        if (status == EH_OK)
+            status = eh_model_new(stage->backend, config, stage->job.seed, compute, use, model);
+    } else {
+        status = eh_error(EH_INPUT, "%s: which model? Give model.path, or model.architecture to start from random",
+                          stage->job.path);
+    }
+    eh_free(&config);
+    return eh_comm_agree(stage->comm, status);
+}

@@ -1,0 +1,14 @@
+// The model that a job starts from: a Hugging Face folder, or an architecture with random weights.
+#ifndef EH_STAGES_STAGE_MODEL_H
+#define EH_STAGES_STAGE_MODEL_H
+
+#include "model/model.h"
+#include "stage.h"
+
+// Opens model.path, or makes model.architecture with model.config: model_type and vocab_size (of model.tokenizer) are
+// filled in where the config lacks them. Needs eh_stage_backend first. Collective; all ranks get the same status.
+EH_CHECKED eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_use use, eh_model **model);
+// Folder of the starting model's tokenizer files (eh_free), NULL if the job names none. Not collective.
+EH_CHECKED eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder);
+
+#endif
