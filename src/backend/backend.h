@@ -191,6 +191,7 @@ int eh_relative_bucket(int64_t distance, bool bidirectional, int bucket_count, i
 typedef struct {
     eh_tensor hidden, weight, bias, target;
     float scale;
+    bool backward_follows; // eh_output_backward comes next for this layer, tensors unchanged: the logits may be kept
     eh_tensor log_probability, log_sum_exp;
 } eh_output_layer;
 EH_CHECKED eh_status eh_output_forward(eh_backend *backend, const eh_output_layer *layer);

@@ -6,6 +6,7 @@
 
 #define EH_BACKEND_LIST(X)                                                                         \
     X(cuda, "configure with -DEVENHAND_CUDA=ON on a machine that has the CUDA toolkit and cuBLAS") \
+    X(cpu, "it is always built")                                                                   \
     X(reference, "it is always built")
 
 #define EH_DECLARE_BACKEND(name, how) extern const eh_backend_table eh_backend_##name;

@@ -1,0 +1,12 @@
+// The kernels for AVX-512 (x86-64-v4: Skylake server, Zen 4 and newer).
+#include "backend/cpu/kernels.h"
+
+#if defined(__x86_64__)
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2,prefer-vector-width=512")
+#define EH_ISA_AVX512
+#include "backend/cpu/kernels.inc"
+
+const eh_cpu_kernels eh_cpu_kernels_avx512 = EH_KERNELS_OF("AVX-512");
+#else
+const eh_cpu_kernels eh_cpu_kernels_avx512 = {0};
+#endif

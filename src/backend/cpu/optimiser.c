@@ -1,0 +1,72 @@
+// AdamW and the gradient's norm: memory bandwidth is all that they cost, so each number moves once.
+#include "backend/cpu/cpu_internal.h"
+
+enum { CHUNK = 1 << 14, BLOCK = 4096, BLOCKS_OF_TASK = 64 };
+
+typedef struct {
+    const eh_cpu *cpu;
+    const eh_adamw *adamw;
+    const eh_tensor *weights, *gradient, *m, *v, *copy;
+    int64_t count;
+} adamw_job;
+
+static void adamw_task(void *context, int64_t i, int worker)
+{
+    (void)worker;
+    const adamw_job *job = context;
+    const int64_t first = i * CHUNK, count = job->count - first < CHUNK ? job->count - first : CHUNK;
+    float *weights = (float *)eh_tensor_address(job->weights) + first;
+    job->cpu->kernels->adamw(job->adamw, weights, (const float *)eh_tensor_address(job->gradient) + first,
+                             (float *)eh_tensor_address(job->m) + first, (float *)eh_tensor_address(job->v) + first,
+                             count);
+    if (eh_tensor_exists(job->copy))
+        eh_cpu_write(job->cpu, job->copy, first, count, weights); // they are still in the cache
+}
+
+eh_status eh_cpu_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
+                            const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy)
+{
+    adamw_job job = {eh_cpu_of(backend), adamw, weights, gradient, m, v, copy, eh_tensor_count(weights)};
+    eh_cpu_run(eh_cpu_of(backend), (job.count + CHUNK - 1) / CHUNK, adamw_task, &job);
+    return EH_OK;
+}
+
+typedef struct {
+    const eh_cpu *cpu;
+    const eh_tensor *x;
+    int64_t count;
+    double *sums; // of blocks
+} norm_job;
+
+static void squares_task(void *context, int64_t task, int worker)
+{
+    const norm_job *job = context;
+    for (int64_t b = task * BLOCKS_OF_TASK; b < (task + 1) * BLOCKS_OF_TASK && b * BLOCK < job->count; b++) {
+        const int64_t first = b * BLOCK, count = job->count - first < BLOCK ? job->count - first : BLOCK;
+        const float *x = eh_cpu_read(job->cpu, job->x, first, count, job->cpu->workers[worker].block);
+        job->sums[b] = job->cpu->kernels->sum_of_squares(x, count);
+    }
+}
+
+// A binary tree, split at the greatest power of two below the count.
+static double tree_sum(const double *sums, int64_t count)
+{
+    if (count == 1)
+        return sums[0];
+    int64_t left = 1;
+    while (left * 2 < count) left *= 2;
+    return tree_sum(sums, left) + tree_sum(sums + left, count - left);
+}
+
+eh_status eh_cpu_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum)
+{
+    eh_cpu *cpu = eh_cpu_of(backend);
+    norm_job job = {.cpu = cpu, .x = x, .count = eh_tensor_count(x)};
+    const int64_t blocks = (job.count + BLOCK - 1) / BLOCK;
+    EH_TRY(eh_arena_reserve(&cpu->shared, (size_t)blocks * sizeof(double)));
+    EH_TRY(eh_cpu_reserve_workers(cpu, BLOCK * sizeof(float)));
+    job.sums = cpu->shared.block;
+    eh_cpu_run(cpu, (blocks + BLOCKS_OF_TASK - 1) / BLOCKS_OF_TASK, squares_task, &job);
+    *sum = tree_sum(job.sums, blocks);
+    return EH_OK;
+}
