@@ -1,0 +1,279 @@
+// Element-wise operations, rows, norms and the optimiser, on every device against the reference.
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/backend.h"
+#include "support/close.h"
+#include "support/cmocka.h"
+#include "support/device.h"
+
+#define OK(call) assert_int_equal((call), EH_OK)
+
+static const int64_t counts[] = {1, 7, 17, 63, 2049, 40000};
+static const eh_dtype dtypes[] = {EH_F32, EH_BF16, EH_F16};
+enum { COUNTS = sizeof counts / sizeof *counts, DTYPES = 3, ACTIVATIONS = 5 };
+static const eh_tensor none;
+
+static void check_equal_ops(eh_backend *backend, eh_backend *reference)
+{
+    for (int c = 0; c < COUNTS; c++)
+        for (int d = 0; d < DTYPES; d++) {
+            eh_backend *on[2] = {backend, reference};
+            const float *x = eh_test_random(1, counts[c], 0, 3), *y = eh_test_random(2, counts[c], 0, 3), *got[2][5];
+            for (int b = 0; b < 2; b++) {
+                const eh_test_shape shape = {counts[c], 0, dtypes[d]};
+                const eh_tensor from = eh_test_tensor(on[b], shape, x), sum = eh_test_tensor(on[b], shape, y);
+                const eh_tensor filled = eh_test_tensor(on[b], shape, NULL), scaled = eh_test_tensor(on[b], shape, x);
+                const eh_tensor cast = eh_test_tensor(on[b], (eh_test_shape){counts[c], 0, dtypes[(d + 1) % 3]}, NULL);
+                const eh_tensor dropped = eh_test_tensor(on[b], shape, NULL);
+                OK(eh_fill(on[b], 1.25f, &filled));
+                OK(eh_add(on[b], &from, &sum));
+                OK(eh_scale(on[b], -0.7f, &scaled));
+                OK(eh_convert(on[b], &from, &cast));
+                OK(eh_dropout(on[b], &from, 0.3f, 99, 5, &dropped));
+                const eh_tensor *outputs[] = {&filled, &sum, &scaled, &cast, &dropped};
+                for (int o = 0; o < 5; o++) got[b][o] = eh_test_values(outputs[o]);
+            }
+            for (int o = 0; o < 4; o++) // one rounding each: the same bits
+                assert_memory_equal(got[0][o], got[1][o], (size_t)counts[c] * sizeof(float));
+            assert_true(
+                eh_test_all_close("dropout", got[0][4], got[1][4], counts[c], 2 * eh_test_rounding(dtypes[d]), 0));
+            eh_test_free_tensors(backend);
+            eh_test_free_tensors(reference);
+        }
+}
+
+// Relative to the result's scale |x| (a value) or 1 (a slope): the polynomials' bound of 2e-6, plus the output's
+// rounding.
+static void check_activations(eh_backend *backend, eh_backend *reference)
+{
+    for (int kind = 0; kind < ACTIVATIONS; kind++)
+        for (int c = 0; c < COUNTS; c++)
+            for (int gated = 0; gated < 2; gated++)
+                for (int d = 0; d < DTYPES; d++) {
+                    eh_backend *on[2] = {backend, reference};
+                    const int64_t n = counts[c];
+                    float *x = (float *)(uintptr_t)eh_test_random(3, n, 0, 3);
+                    if (n > 100) { // far tails
+                        const float far[] = {-1e4f, -100, -20,  -9, -5.5f, 5.5f,  9,
+                                             20,    100,  1e4f, 0,  -0.0f, 1e-6f, -1e-6f};
+                        memcpy(x, far, sizeof far);
+                    }
+                    const float *gate = eh_test_random(4, n, 0, 1), *grad = eh_test_random(5, n, 0, 1), *got[2][3];
+                    for (int b = 0; b < 2; b++) {
+                        const eh_test_shape shape = {n, 0, dtypes[d]};
+                        const eh_tensor tx = eh_test_tensor(on[b], shape, x), ty = eh_test_tensor(on[b], shape, NULL);
+                        const eh_tensor tg = eh_test_tensor(on[b], shape, gate),
+                                        tgy = eh_test_tensor(on[b], shape, grad);
+                        const eh_tensor tgx = eh_test_tensor(on[b], shape, NULL),
+                                        tgg = eh_test_tensor(on[b], shape, NULL);
+                        OK(eh_activation_forward(on[b], (eh_activation)kind, &tx, gated ? &tg : &none, &ty));
+                        OK(eh_activation_backward(on[b], (eh_activation)kind, &tx, gated ? &tg : &none, &tgy, &tgx,
+                                                  gated ? &tgg : &none));
+                        got[b][0] = eh_test_values(&ty);
+                        got[b][1] = eh_test_values(&tgx);
+                        got[b][2] = gated ? eh_test_values(&tgg) : got[b][0];
+                    }
+                    const double rounding = 2 * eh_test_rounding(dtypes[d]) + 2e-6, tiny = 3e-7 + (d == 2 ? 1e-7 : 0);
+                    assert_true(eh_test_all_close("activation", got[0][0], got[1][0], n, rounding, 4 * tiny));
+                    assert_true(eh_test_all_close("activation slope", got[0][1], got[1][1], n, rounding, 12 * tiny));
+                    assert_true(eh_test_all_close("gate", got[0][2], got[1][2], n, rounding, 12 * tiny));
+                    eh_test_free_tensors(backend);
+                    eh_test_free_tensors(reference);
+                    eh_test_free_random();
+                }
+}
+
+static void check_rows(eh_backend *backend, eh_backend *reference)
+{
+    const int64_t widths[] = {1, 9, 64, 300};
+    const int32_t index[] = {3, 0, 6, 3, 3, 1, 6};
+    for (int w = 0; w < 4; w++)
+        for (int d = 0; d < DTYPES; d++) {
+            eh_backend *on[2] = {backend, reference};
+            const int64_t n = widths[w];
+            const float *table = eh_test_random(6, 7 * n, 0, 1), *x = eh_test_random(7, 150 * n, 2, 1), *got[2][4];
+            for (int b = 0; b < 2; b++) {
+                const eh_tensor t = eh_test_tensor(on[b], (eh_test_shape){7, n, dtypes[d]}, table);
+                const eh_tensor i = eh_test_index(on[b], 7, index), few = eh_test_index(on[b], 5, index);
+                const eh_tensor y = eh_test_tensor(on[b], (eh_test_shape){7, n, dtypes[d]}, NULL);
+                const eh_tensor more = eh_test_tensor(on[b], (eh_test_shape){5, n, EH_F32}, x);
+                const eh_tensor sum = eh_test_tensor(on[b], (eh_test_shape){7, n, EH_F32}, table);
+                const eh_tensor tx = eh_test_tensor(on[b], (eh_test_shape){150, n, dtypes[d]}, x);
+                const eh_tensor column = eh_test_tensor(on[b], (eh_test_shape){n, 0, EH_F32}, table);
+                const eh_tensor first7 = eh_tensor_rows(&tx, 0, 7);
+                OK(eh_gather_rows(on[b], &t, &i, EH_WRITE, &y));
+                OK(eh_gather_rows(on[b], &t, &few, EH_ADD, &more));
+                OK(eh_scatter_add_rows(on[b], &first7, &i, &sum));
+                OK(eh_column_sum(on[b], &tx, &column));
+                const eh_tensor *outputs[] = {&y, &more, &sum, &column};
+                for (int o = 0; o < 4; o++) got[b][o] = eh_test_values(outputs[o]);
+            }
+            assert_memory_equal(got[0][0], got[1][0], (size_t)(7 * n) * sizeof(float));
+            assert_memory_equal(got[0][1], got[1][1], (size_t)(5 * n) * sizeof(float));
+            assert_true(eh_test_all_close("scatter", got[0][2], got[1][2], 7 * n, 0, 4 * 0x1p-24 * 20));
+            assert_true(
+                eh_test_all_close("column sum", got[0][3], got[1][3], n, 0, 66 * 0x1p-24 * 150 * 4)); // 64-row sums
+            eh_test_free_tensors(backend);
+            eh_test_free_tensors(reference);
+        }
+}
+
+// Mean 1000 with spread 1 is what a one-pass variance fails at. Each y carries the rounding of x - mean, 1000 units.
+static void check_norms(eh_backend *backend, eh_backend *reference)
+{
+    const struct {
+        int64_t rows, n;
+        double mean, spread;
+    } cases[] = {{1, 1, 0, 1}, {3, 7, 0, 1}, {5, 65, 1000, 1}, {33, 768, 0, 1e-3}, {2, 5000, 0, 1}, {0, 8, 0, 1}};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
+        for (int mode = 0; mode < 16; mode++) {
+            const eh_norm_kind kind = mode & 1 ? EH_RMS_NORM : EH_LAYER_NORM;
+            const bool residual = mode & 2;
+            const eh_dtype dtype = mode & 4 ? EH_BF16 : EH_F32;
+            const eh_output_mode add = mode & 8 ? EH_ADD : EH_WRITE;
+            const int64_t rows = cases[c].rows, n = cases[c].n;
+            eh_backend *on[2] = {backend, reference};
+            const float *x = eh_test_random(8, rows * n, cases[c].mean, cases[c].spread);
+            const float *r = eh_test_random(9, rows * n, 0, cases[c].spread), *w = eh_test_random(10, n, 1, 0.3);
+            const float *bias = eh_test_random(11, n, 0, 1), *g = eh_test_random(12, rows * n, 0, 1), *got[2][7];
+            for (int b = 0; b < 2; b++) {
+                const eh_test_shape shape = {rows, n, dtype}, stat = {rows, 0, EH_F32}, vector = {n, 0, EH_F32};
+                const eh_tensor tx = eh_test_tensor(on[b], shape, x), tr = eh_test_tensor(on[b], shape, r);
+                const eh_tensor sum = eh_test_tensor(on[b], shape, NULL), y = eh_test_tensor(on[b], shape, NULL);
+                const eh_tensor mean = eh_test_tensor(on[b], stat, NULL), scale = eh_test_tensor(on[b], stat, NULL);
+                const eh_norm norm = {kind, 1e-5f, eh_test_tensor(on[b], vector, w),
+                                      mode & 1 ? none : eh_test_tensor(on[b], vector, bias)};
+                OK(eh_norm_forward(on[b], &norm, &tx, residual ? &tr : &none, residual ? &sum : &none, &y, &mean,
+                                   &scale));
+                const eh_tensor gy = eh_test_tensor(on[b], shape, g), gx = eh_test_tensor(on[b], shape, add ? r : NULL);
+                const eh_tensor gw = eh_test_tensor(on[b], vector, w), gb = eh_test_tensor(on[b], vector, bias);
+                OK(eh_norm_backward(on[b], &norm, residual ? &sum : &tx, &mean, &scale, &gy, add, &gx, &gw, &gb));
+                const eh_tensor *outputs[] = {
+                    &y, &scale, kind == EH_LAYER_NORM ? &mean : &scale, residual ? &sum : &tx, &gx, &gw, &gb};
+                for (int o = 0; o < 7; o++) got[b][o] = eh_test_values(outputs[o]);
+            }
+            const double unit = 0x1p-24, size = 1 + fabs(cases[c].mean) / cases[c].spread; // of x over its spread
+            const double out = 3 * eh_test_rounding(dtype);
+            assert_memory_equal(got[0][3], got[1][3], (size_t)(rows * n) * sizeof(float));
+            assert_true(eh_test_all_close("norm y", got[0][0], got[1][0], rows * n, out + 16 * unit, 16 * unit * size));
+            assert_true(
+                eh_test_all_close("norm scale", got[0][1], got[1][1], rows, (16 + (double)n / 64) * unit * size, 0));
+            assert_true(eh_test_all_close("norm mean", got[0][2], got[1][2], rows, 4 * unit + 1e-6, 16 * unit * size));
+            const double slope = 40 * unit * size / fmax(cases[c].spread, 1e-3) * (n == 1 ? 400 : 1);
+            assert_true(eh_test_all_close("norm grad x", got[0][4], got[1][4], rows * n, out + 16 * unit, slope));
+            const double sums = (double)(rows + 16) * unit * size * 20;
+            assert_true(eh_test_all_close("norm grad weight", got[0][5], got[1][5], n, 16 * unit, sums));
+            assert_true(eh_test_all_close("norm grad bias", got[0][6], got[1][6], n, 16 * unit, sums));
+            eh_test_free_tensors(backend);
+            eh_test_free_tensors(reference);
+            eh_test_free_random();
+        }
+}
+
+static void check_softmax_rows(eh_backend *backend, eh_backend *reference)
+{
+    const int64_t widths[] = {1, 5, 257, 5000};
+    for (int w = 0; w < 4; w++) {
+        eh_backend *on[2] = {backend, reference};
+        const int64_t n = widths[w], rows = 3;
+        float *z = (float *)(uintptr_t)eh_test_random(13, rows * n, 0, 30);
+        if (n > 100) {
+            z[50] = z[99] = 300; // equal maxima: the first counts
+            for (int64_t j = 0; j < n; j++) z[n + j] = j % 3 == 0 ? -INFINITY : z[n + j];
+        }
+        const float *got[2][2];
+        for (int b = 0; b < 2; b++) {
+            const eh_tensor logits = eh_test_tensor(on[b], (eh_test_shape){rows, n, EH_F32}, z);
+            const eh_tensor index = eh_test_index(on[b], rows, NULL);
+            OK(eh_argmax_rows(on[b], &logits, &index));
+            OK(eh_log_softmax_rows(on[b], &logits));
+            got[b][0] = eh_test_values(&logits);
+            got[b][1] = eh_test_values(&index);
+        }
+        assert_true(eh_test_all_close("log softmax", got[0][0], got[1][0], rows * n, 2 * 0x1p-24, 2e-5));
+        assert_memory_equal(got[0][1], got[1][1], (size_t)rows * sizeof(float));
+        if (n > 100)
+            assert_true(got[0][1][0] == 50);
+    }
+}
+
+static void check_optimiser(eh_backend *backend, eh_backend *reference)
+{
+    for (int c = 0; c < COUNTS; c++)
+        for (int legacy = 0; legacy < 2; legacy++) {
+            eh_backend *on[2] = {backend, reference};
+            const int64_t n = counts[c];
+            const float *w = eh_test_random(14, n, 0, 1), *g = eh_test_random(15, n, 0, 1),
+                        *zero = eh_test_random(1, n, 0, 0);
+            const float *got[2][4];
+            double norm[2];
+            for (int b = 0; b < 2; b++) {
+                const eh_test_shape shape = {n, 0, EH_F32};
+                const eh_tensor weights = eh_test_tensor(on[b], shape, w), gradient = eh_test_tensor(on[b], shape, g);
+                const eh_tensor m = eh_test_tensor(on[b], shape, zero), v = eh_test_tensor(on[b], shape, zero);
+                const eh_tensor copy = eh_test_tensor(on[b], (eh_test_shape){n, 0, EH_BF16}, NULL);
+                for (int64_t step = 1; step <= 3; step++) {
+                    const eh_adamw adamw = {1e-2f, 0.9f, 0.999f, 1e-8f, 0.1f, 0.5f, step, legacy == 1};
+                    OK(eh_adamw_step(on[b], &adamw, &weights, &gradient, &m, &v, &copy));
+                }
+                OK(eh_squared_norm(on[b], &gradient, &norm[b]));
+                const eh_tensor *outputs[] = {&weights, &m, &v, &copy};
+                for (int o = 0; o < 4; o++) got[b][o] = eh_test_values(outputs[o]);
+            }
+            const double unit = 0x1p-24;
+            assert_true(eh_test_all_close("adamw weights", got[0][0], got[1][0], n, 12 * unit, 3 * 1e-2 * 12 * unit));
+            assert_true(eh_test_all_close("adamw m", got[0][1], got[1][1], n, 12 * unit, 0));
+            assert_true(eh_test_all_close("adamw v", got[0][2], got[1][2], n, 12 * unit, 0));
+            assert_true(eh_test_all_close("adamw copy", got[0][3], got[0][0], n, 0x1p-8, 0));
+            assert_close(norm[0], norm[1], 1e-12 * norm[1]);
+        }
+}
+
+static void test_simple_operations_agree_to_the_bit(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_equal_ops);
+}
+static void test_activations(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_activations);
+}
+static void test_rows(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_rows);
+}
+static void test_norms(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_norms);
+}
+static void test_softmax_and_argmax(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_softmax_rows);
+}
+static void test_optimiser(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_optimiser);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_simple_operations_agree_to_the_bit),
+        cmocka_unit_test(test_activations),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_softmax_and_argmax),
+        cmocka_unit_test(test_optimiser),
+    };
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    eh_test_print_worst();
+    return failed;
+}
