@@ -1,0 +1,10 @@
+// The data formats, one line each: name them here and nowhere else.
+EH_DATA_FORMAT(crows_pairs)
+EH_DATA_FORMAT(stereoset)
+EH_DATA_FORMAT(honest)
+EH_DATA_FORMAT(bold)
+EH_DATA_FORMAT(real_toxicity_prompts)
+EH_DATA_FORMAT(regard_prompts)
+EH_DATA_FORMAT(pairs)
+EH_DATA_FORMAT(jsonl)
+EH_DATA_FORMAT(text)
