@@ -26,6 +26,11 @@ void eh_model_close(eh_model **model);
 // Writes config.json, generation_config.json and model.safetensors (sharded above 5 GB), beside and renamed; tokenizer
 // files are copied from `tokenizer_folder` (may be NULL). transformers loads it with equal logits.
 EH_CHECKED eh_status eh_model_save(eh_model *model, const char *folder, const char *tokenizer_folder);
+// The same with another bound on a shard's size, in bytes.
+EH_CHECKED eh_status eh_model_save_shards(eh_model *model, const char *folder, const char *tokenizer_folder,
+                                          uint64_t shard_bytes);
+// What opening found strange but bearable (NaN weights, tensors that nothing uses), one line each; "" if nothing.
+const char *eh_model_warning(const eh_model *model);
 
 eh_model_kind eh_model_kind_of(const eh_model *model);
 eh_head eh_model_head(const eh_model *model);
@@ -33,6 +38,7 @@ const char *eh_model_type(const eh_model *model); // "bloom", "t5", ...
 int64_t eh_model_vocab_size(const eh_model *model);
 int64_t eh_model_max_length(const eh_model *model); // positions, INT64_MAX where there is no bound
 int64_t eh_model_label_count(const eh_model *model);
+const char *eh_model_label_name(const eh_model *model, int64_t label); // config's id2label; NULL if it has none
 // Special ids of config.json, -1 if it has none.
 typedef struct {
     int32_t bos, eos, pad, decoder_start, mask;
@@ -56,13 +62,17 @@ int64_t eh_model_weight_count(const eh_model *model);  // elements of the block,
 eh_tensor eh_model_weights(const eh_model *model);     // fp32 master block [weight_count]
 eh_tensor eh_model_gradients(const eh_model *model);   // fp32 block, EH_FOR_TRAINING only
 eh_tensor eh_model_weight_copy(const eh_model *model); // bf16/fp16 block used in products, or no tensor
+// Freezes all parameters for which `trains` says false: they get no gradient, and eh_parameter.trains says so.
+EH_CHECKED eh_status eh_model_train_only(eh_model *model, bool (*trains)(void *context, const eh_parameter *parameter),
+                                         void *context);
 // After the weights were changed from outside (optimiser without `copy`, noise): refreshes what was derived from them.
 EH_CHECKED eh_status eh_model_weights_changed(eh_model *model);
 
 // --- Batches ------------------------------------------------------------------------------------------------------
 // Packed sequences on the host. Sequence s has ids input_ids[input_offsets[s] .. input_offsets[s + 1]). For
 // encoder-decoder models these are the sources and decoder_* the decoder's inputs. A sequence may begin after a shared
-// prefix sequence: prefix[s] is the index of another sequence of this batch, or -1 (decoders only).
+// prefix sequence: prefix[s] is the index of another sequence of this batch, or -1. Decoders attend to it; in
+// encoder-decoder models it is the sequence whose source is used, and the own source must be empty.
 // Labels: label_rows are rows (packed positions of the decoder, or of the encoder for masked models; sequence numbers
 // for classifiers) whose output is held against label_ids; label_weights their weight in the loss.
 typedef struct {

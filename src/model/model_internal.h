@@ -1,0 +1,222 @@
+// What a model is inside: the table of its parameters, the weights as the transformer's code wants them (linear layers,
+// norms), and the memory that a batch works in.
+#ifndef EH_MODEL_MODEL_INTERNAL_H
+#define EH_MODEL_MODEL_INTERNAL_H
+
+#include "core/string.h"
+#include "io/stored_tensor.h"
+#include "model/arch.h"
+
+#define EH_LAYERLESS (-1)
+
+// What the table of parameters does not tell its readers.
+typedef struct {
+    eh_role role;
+    eh_stack stack;
+    int64_t layer; // or EH_LAYERLESS
+    bool is_bias;
+    bool joined;                // lies right behind the one before, as one matrix
+    eh_tensor value;            // fp32 master, or what inference keeps
+    eh_tensor matrix;           // what products read: the copy in the compute dtype where there is one
+    eh_tensor gradient;         // no tensor: not training, or frozen
+    const eh_stored_tensor *in; // in the file, while loading
+} eh_slot;
+
+typedef struct {
+    eh_parameter *parameters;
+    eh_slot *slots;
+    char **names; // owned; parameters[i].name
+    int64_t count, capacity, slot_capacity, name_capacity;
+    int64_t weight_count; // elements of the block
+} eh_layout;
+EH_CHECKED eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *transformer, eh_layout *layout);
+void eh_layout_deinit(eh_layout *layout);
+
+// y = x W^T + bias, or x W + bias where the matrix is stored [in, out].
+typedef struct {
+    eh_tensor weight, bias, grad_weight, grad_bias;
+    bool in_out;
+} eh_linear;
+typedef struct {
+    eh_norm norm;
+    eh_tensor grad_weight, grad_bias;
+} eh_norm_layer;
+typedef struct {
+    eh_norm_layer attention_norm, cross_norm, feed_norm;
+    eh_linear qkv, attention_output, cross_query, cross_key_value, cross_output, inner, gate, feed_output;
+} eh_layer;
+typedef struct {
+    eh_layer *layers;
+    eh_tensor relative_bias, grad_relative_bias;
+    eh_norm_layer final_norm;
+} eh_stack_weights;
+typedef struct {
+    eh_tensor tokens, positions, types, grad_tokens, grad_positions, grad_types;
+    eh_norm_layer embedding_norm;
+    eh_stack_weights stacks[EH_STACK_COUNT];
+    eh_linear head_dense, output; // output.weight is the token embedding where they are tied
+    eh_norm_layer head_norm;
+} eh_weights;
+
+// What a norm's forward pass leaves for its backward pass: what was normalised, its statistics, and the result.
+typedef struct {
+    eh_tensor sum, mean, scale, y;
+} eh_norm_work;
+// One layer's activations, [rows, ...]. In inference all layers share one.
+typedef struct {
+    eh_norm_work attention_norm, cross_norm, feed_norm;
+    eh_tensor input; // of the layer's first product: attention_norm.y, or the layer before's result (norm_first false)
+    eh_tensor qkv, attended, log_sum_exp;
+    eh_tensor cross_query, cross_key_value, cross_attended, cross_log_sum_exp;
+    eh_tensor inner, gate, activated;
+} eh_layer_work;
+typedef struct {
+    eh_layer_work *layers;
+    eh_norm_work final_norm; // of all rows: the encoder of an encoder-decoder
+    eh_tensor output;        // post-norm stacks: the last layer's result, in the compute dtype
+} eh_stack_work;
+
+// A batch on the device.
+typedef struct {
+    eh_tensor ids, positions, types; // I32 [rows]
+    eh_tensor segments;              // I32 [sequences, 6]
+    eh_segment *host_segments;
+    int64_t rows, segment_count;
+} eh_stack_batch;
+
+typedef struct {
+    eh_buffer *buffer;
+    size_t bytes;
+    eh_batch_limits limits;
+    eh_stack_work stacks[EH_STACK_COUNT];
+    eh_stack_batch batch[EH_STACK_COUNT];
+    eh_segment *host_cross_segments;
+    eh_tensor cross_segments;
+    eh_tensor stream;                             // fp32 [rows, hidden]: the residual stream that nothing keeps
+    eh_tensor branch;                             // [rows, hidden] compute dtype: what a sublayer adds
+    eh_norm_work embedding_norm;                  // its y is the first layer's input
+    eh_tensor top_stream;                         // a view: the residual stream without the last branch
+    eh_tensor gathered;                           // fp32 [labels, hidden]: the sum at the rows that have labels
+    eh_norm_work head_final_norm, head_norm;      // of those
+    eh_tensor head_dense, head_activated;         // [labels, hidden]
+    eh_tensor label_rows, label_ids, row_weights; // [labels]
+    eh_tensor log_probability, log_sum_exp;       // fp32 [labels]
+    // Backward only.
+    eh_tensor grad_stream[EH_STACK_COUNT]; // fp32 [rows, hidden]
+    eh_tensor grad_branch;                 // compute [rows, hidden]
+    eh_tensor grad_input;                  // compute [rows, hidden]: of a product's input
+    eh_tensor grad_qkv;                    // fp32 [rows, 3 heads head_size]
+    eh_tensor grad_key_value;              // fp32 [source rows, 2 heads head_size], encoder-decoders
+    eh_tensor grad_products;               // compute: the same, rounded; unused in fp32
+    eh_tensor grad_inner, grad_gate;       // compute [rows, inner]
+    eh_tensor grad_attended;               // compute [rows, heads head_size]
+    eh_tensor grad_hidden, grad_head;      // compute [labels, hidden]
+    eh_tensor grad_gathered;               // fp32 [labels, hidden]
+    // Host staging.
+    int32_t *host_ids[EH_STACK_COUNT], *host_positions[EH_STACK_COUNT], *host_types, *host_rows;
+    eh_tensor logits; // fp32 [logit_rows, outputs], made at the first use
+    eh_buffer *logits_buffer;
+} eh_work;
+
+// Generation's memory, src/model/cache.h.
+typedef struct eh_cache eh_cache;
+
+struct eh_model {
+    eh_backend *backend;
+    const eh_arch *arch;
+    eh_transformer t;
+    json_t *config;
+    char *folder; // opened from, or NULL
+    eh_dtype compute;
+    eh_model_use use;
+    eh_layout layout;
+    eh_stored_tensors stored; // open as long as weights are views of it
+    eh_buffer *weights, *copy, *gradients, *slopes;
+    eh_buffer **views;
+    int64_t view_count, view_capacity;
+    eh_weights w;
+    eh_tensor alibi_slopes;
+    eh_string warning;
+    eh_work work;
+};
+
+// weights.c
+EH_CHECKED eh_status eh_weights_load(eh_model *model); // from model->stored
+EH_CHECKED eh_status eh_weights_random(eh_model *model, uint64_t seed);
+EH_CHECKED eh_status eh_weights_bind(eh_model *model); // model->w from the slots; again when `trains` changes
+
+// activations.c
+void eh_work_deinit(eh_model *model);
+
+// batch.c: checks a batch (EH_INPUT) and brings it to the device.
+EH_CHECKED eh_status eh_batch_stage(eh_model *model, const eh_batch *batch);
+
+// linear.c
+EH_CHECKED eh_status eh_linear_forward(eh_backend *backend, const eh_linear *linear, const eh_tensor *x,
+                                       eh_output_mode mode, const eh_tensor *y);
+// The gradients of the parameters are added to; grad_x is written or added to, and may be missing.
+EH_CHECKED eh_status eh_linear_backward(eh_backend *backend, const eh_linear *linear, const eh_tensor *x,
+                                        const eh_tensor *grad_y, eh_output_mode mode, const eh_tensor *grad_x);
+EH_CHECKED eh_status eh_norm_layer_forward(eh_backend *backend, const eh_norm_layer *layer, const eh_tensor *x,
+                                           const eh_tensor *residual, const eh_norm_work *work);
+EH_CHECKED eh_status eh_norm_layer_backward(eh_backend *backend, const eh_norm_layer *layer, const eh_norm_work *work,
+                                            const eh_tensor *grad_y, eh_output_mode mode, const eh_tensor *grad_x);
+
+// Dropout of a training pass: each place has masks of its own.
+typedef struct {
+    bool on;
+    float rate; // < 0: the description's own
+    uint64_t seed;
+} eh_dropout_plan;
+static inline float eh_dropout_rate(const eh_dropout_plan *plan, float own)
+{
+    return !plan->on ? 0 : plan->rate >= 0 ? plan->rate : own;
+}
+typedef enum {
+    EH_SITE_EMBEDDING,
+    EH_SITE_ATTENTION,
+    EH_SITE_ATTENDED,
+    EH_SITE_CROSS,
+    EH_SITE_CROSSED,
+    EH_SITE_INNER,
+    EH_SITE_FEED,
+    EH_SITE_FINAL,
+    EH_SITE_HEAD,
+    EH_SITE_COUNT
+} eh_dropout_site;
+static inline uint64_t eh_dropout_seed(const eh_dropout_plan *plan, eh_stack stack, int64_t layer, eh_dropout_site site)
+{
+    const uint64_t place = ((uint64_t)(layer + 1) * EH_STACK_COUNT + stack) * EH_SITE_COUNT + site;
+    return plan->seed ^ (place + 1) * 0x9E3779B97F4A7C15u;
+}
+// y = dropout(y) in place, if the rate is not 0.
+EH_CHECKED eh_status eh_drop(eh_model *model, const eh_dropout_plan *plan, float own_rate, eh_stack stack,
+                             int64_t layer, eh_dropout_site site, const eh_tensor *y);
+
+// forward.c, backward.c: the stacks; head.c: what is behind them.
+EH_CHECKED eh_status eh_encoder_forward(eh_model *model, const eh_dropout_plan *dropout, eh_tensor *source);
+EH_CHECKED eh_status eh_stacks_forward(eh_model *model, const eh_dropout_plan *dropout, eh_cache *cache);
+EH_CHECKED eh_status eh_stacks_backward(eh_model *model, const eh_dropout_plan *dropout);
+// Rows with labels -> model->work's hidden rows, which the output layer reads.
+EH_CHECKED eh_status eh_head_forward(eh_model *model, const eh_dropout_plan *dropout, int64_t label_count,
+                                     eh_tensor *hidden);
+EH_CHECKED eh_status eh_head_backward(eh_model *model, const eh_dropout_plan *dropout, int64_t label_count,
+                                      const eh_tensor *hidden);
+EH_CHECKED eh_status eh_head_logits(eh_model *model, const eh_tensor *hidden, const eh_tensor *logits);
+EH_CHECKED eh_status eh_logits_reserve(eh_model *model, int64_t rows); // work->logits
+// The stack whose rows have labels, and views of a layer's heads.
+eh_stack eh_top_stack(const eh_transformer *t);
+eh_attention eh_self_attention(const eh_model *model, eh_stack stack, int64_t layer, const eh_dropout_plan *dropout);
+eh_attention eh_cross_attention(const eh_model *model, int64_t layer, const eh_dropout_plan *dropout);
+typedef enum { EH_QUERY, EH_KEY, EH_VALUE } eh_qkv_part;
+eh_heads eh_qkv_view(const eh_transformer *t, const eh_tensor *qkv, eh_qkv_part part);
+eh_heads eh_cross_view(const eh_transformer *t, const eh_tensor *key_value, int64_t part); // 0: keys, 1: values
+eh_heads eh_plain_view(const eh_transformer *t, const eh_tensor *rows);                    // [rows, heads head_size]
+// First `rows` rows of work memory, as a matrix.
+static inline eh_tensor eh_first_rows(const eh_tensor *tensor, int64_t rows)
+{
+    return eh_tensor_exists(tensor) ? eh_tensor_rows(tensor, 0, rows) : (eh_tensor){0};
+}
+eh_norm_work eh_norm_rows(const eh_norm_work *work, int64_t rows);
+
+#endif

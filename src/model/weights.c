@@ -1,0 +1,337 @@
+// Where weights come from (a file, random numbers), where they lie, and their binding to the layers.
+//   training:  one fp32 block of all parameters, one of gradients, and a copy in the compute dtype for products;
+//   inference: matrices in the compute dtype, in the mapped file itself where it holds them so; the rest fp32.
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/half.h"
+#include "core/memory.h"
+#include "core/philox.h"
+#include "core/sha256.h"
+#include "model/model_internal.h"
+
+#define CHUNK 262144 // elements that are converted at a time
+
+static bool is_matrix(const eh_model *model, int64_t p)
+{
+    return model->layout.parameters[p].dimension_count == 2 && model->layout.slots[p].role != EH_RELATIVE_BIAS;
+}
+
+static eh_tensor block_view(eh_buffer *buffer, const eh_parameter *parameter, eh_dtype dtype, int64_t offset)
+{
+    eh_tensor tensor = {.buffer = buffer,
+                        .offset = (size_t)offset * eh_dtype_bytes(dtype),
+                        .dtype = dtype,
+                        .dimension_count = parameter->dimension_count};
+    memcpy(tensor.shape, parameter->shape, sizeof tensor.shape);
+    return tensor;
+}
+
+// --- Finding tensors in files ------------------------------------------------------------------------------------
+static const eh_stored_tensor *find_spelling(const eh_stored_tensors *stored, const char *name)
+{
+    const eh_stored_tensor *found = eh_stored_tensors_find(stored, name);
+    const char *norm = strstr(name, "LayerNorm.");
+    if (found != NULL || norm == NULL)
+        return found;
+    char older[256]; // the first BERT files
+    snprintf(older, sizeof older, "%.*sLayerNorm.%s", (int)(norm - name), name,
+             strcmp(norm, "LayerNorm.weight") == 0 ? "gamma" : "beta");
+    return eh_stored_tensors_find(stored, older);
+}
+
+static const eh_stored_tensor *find_in_file(const eh_model *model, const char *name)
+{
+    const char *prefix = model->arch->prefix;
+    const size_t size = strlen(prefix);
+    const eh_stored_tensor *found = find_spelling(&model->stored, name);
+    if (found == NULL && size > 0 && strncmp(name, prefix, size) == 0)
+        found = find_spelling(&model->stored, name + size);
+    return found;
+}
+
+static eh_status check_stored(const eh_model *model, const eh_parameter *parameter, const eh_stored_tensor *in)
+{
+    const char *path = model->stored.files[in->file].path;
+    bool equal = in->dimension_count == parameter->dimension_count;
+    for (int d = 0; equal && d < in->dimension_count; d++) equal = in->shape[d] == parameter->shape[d];
+    if (!equal) {
+        char found[160], expected[160];
+        return eh_error(EH_INPUT, "%s: tensor '%s' has shape %s, config.json asks for %s", path, in->name,
+                        eh_shape_text(in->shape, in->dimension_count, found),
+                        eh_shape_text(parameter->shape, parameter->dimension_count, expected));
+    }
+    if (in->dtype == EH_STORED_OTHER)
+        return eh_error(EH_INPUT, "%s: tensor '%s' is of type %s, weights must be F32, BF16 or F16", path, in->name,
+                        in->dtype_name);
+    return EH_OK;
+}
+
+static bool is_ignored(const eh_model *model, const char *name)
+{
+    for (const char *const *end = model->arch->ignored; *end != NULL; end++) {
+        const size_t size = strlen(*end), length = strlen(name);
+        if (length >= size && strcmp(name + length - size, *end) == 0)
+            return true;
+    }
+    return false;
+}
+
+static eh_status warn_of_unused(eh_model *model)
+{
+    uint8_t *used = NULL;
+    eh_status status = EH_OK;
+    int64_t unused = 0;
+    const char *first = NULL;
+    EH_TRY(EH_ALLOC(model->stored.count, &used));
+    for (int64_t p = 0; p < model->layout.count; p++) used[model->layout.slots[p].in - model->stored.tensors] = 1;
+    for (int64_t i = 0; i < model->stored.count; i++)
+        if (!used[i] && !is_ignored(model, model->stored.tensors[i].name)) {
+            first = first == NULL ? model->stored.tensors[i].name : first;
+            unused++;
+        }
+    if (unused > 0)
+        status = eh_string_printf(&model->warning, "%lld tensors of the file are not used, such as '%s'\n",
+                                  (long long)unused, first);
+    eh_free(&used);
+    return status;
+}
+
+static eh_status find_all(eh_model *model)
+{
+    for (int64_t p = 0; p < model->layout.count; p++) {
+        const eh_parameter *parameter = &model->layout.parameters[p];
+        const eh_stored_tensor *in = find_in_file(model, parameter->name);
+        if (in == NULL)
+            return eh_error(EH_INPUT, "%s: tensor '%s' is missing",
+                            model->stored.file_count > 0 ? model->stored.files[0].path : model->folder,
+                            parameter->name);
+        EH_TRY(check_stored(model, parameter, in));
+        model->layout.slots[p].in = in;
+    }
+    return warn_of_unused(model);
+}
+
+// --- Reading -----------------------------------------------------------------------------------------------------
+// Converts values on the host into `tensor`, a chunk at a time; counts what is not finite.
+static eh_status copy_in(eh_model *model, const eh_stored_tensor *in, const eh_tensor *tensor, int64_t *bad)
+{
+    float *values = NULL;
+    uint16_t *halves = NULL;
+    eh_status status = EH_OK;
+    const int64_t chunk = in->count < CHUNK ? in->count : CHUNK;
+    EH_TRY_OR(done, EH_ALLOC(chunk, &values));
+    if (tensor->dtype != EH_F32)
+        EH_TRY_OR(done, EH_ALLOC(chunk, &halves));
+    for (int64_t first = 0; first < in->count; first += chunk) {
+        const int64_t count = in->count - first < chunk ? in->count - first : chunk;
+        eh_stored_tensor_read(in, first, count, values);
+        for (int64_t i = 0; i < count; i++) *bad += (eh_float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
+        eh_tensor part = {.buffer = tensor->buffer,
+                          .offset = tensor->offset + (size_t)first * eh_dtype_bytes(tensor->dtype),
+                          .dtype = tensor->dtype,
+                          .dimension_count = 1,
+                          .shape = {count}};
+        for (int64_t i = 0; halves != NULL && i < count; i++)
+            halves[i] = tensor->dtype == EH_BF16 ? eh_bf16_from_float(values[i]) : eh_fp16_from_float(values[i]);
+        EH_TRY_OR(done, eh_backend_upload(model->backend, halves != NULL ? (void *)halves : (void *)values, &part));
+    }
+    eh_mapped_file_forget(&model->stored.files[in->file], in->bytes, in->size);
+done:
+    eh_free(&values);
+    eh_free(&halves);
+    return status;
+}
+
+static eh_status warn_of_bad(eh_model *model, int64_t p, int64_t bad)
+{
+    if (bad == 0)
+        return EH_OK;
+    return eh_string_printf(&model->warning, "tensor '%s' holds %lld values that are NaN or infinite\n",
+                            model->layout.parameters[p].name, (long long)bad);
+}
+
+static eh_status load_for_training(eh_model *model)
+{
+    for (int64_t p = 0; p < model->layout.count; p++) {
+        int64_t bad = 0;
+        eh_slot *slot = &model->layout.slots[p];
+        EH_TRY(copy_in(model, slot->in, &slot->value, &bad));
+        EH_TRY(warn_of_bad(model, p, bad));
+    }
+    return eh_model_weights_changed(model);
+}
+
+static eh_dtype stored_dtype(const eh_stored_tensor *in)
+{
+    return in->dtype == EH_STORED_F32 ? EH_F32 : in->dtype == EH_STORED_BF16 ? EH_BF16 : EH_F16;
+}
+
+// May the file's own bytes serve? Joined matrices must lie together, so they are copied.
+static bool can_map(const eh_model *model, int64_t p)
+{
+    const eh_slot *slot = &model->layout.slots[p];
+    const bool joins = p + 1 < model->layout.count && model->layout.slots[p + 1].joined;
+    if (slot->joined || joins || slot->in->dtype == EH_STORED_F64 || slot->in->count == 0)
+        return false;
+    const eh_dtype wanted = is_matrix(model, p) ? model->compute : EH_F32;
+    return stored_dtype(slot->in) == wanted && (uintptr_t)slot->in->bytes % eh_dtype_bytes(wanted) == 0;
+}
+
+static int64_t count_bad(const eh_stored_tensor *in)
+{
+    float values[1024];
+    int64_t bad = 0;
+    for (int64_t first = 0; first < in->count; first += 1024) {
+        const int64_t count = in->count - first < 1024 ? in->count - first : 1024;
+        eh_stored_tensor_read(in, first, count, values);
+        for (int64_t i = 0; i < count; i++) bad += (eh_float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
+    }
+    return bad;
+}
+
+static eh_status map_in(eh_model *model, int64_t p)
+{
+    eh_slot *slot = &model->layout.slots[p];
+    const eh_parameter *parameter = &model->layout.parameters[p];
+    eh_buffer *view = NULL;
+    EH_TRY(eh_buffer_view(model->backend, slot->in->bytes, slot->in->size, &view));
+    const eh_status status = EH_APPEND(&model->views, &model->view_count, &model->view_capacity, view);
+    if (status != EH_OK) {
+        eh_buffer_free(&view);
+        return status;
+    }
+    slot->value = slot->matrix = block_view(view, parameter, stored_dtype(slot->in), 0);
+    return warn_of_bad(model, p, count_bad(slot->in));
+}
+
+static eh_status load_for_inference(eh_model *model)
+{
+    int64_t halves = 0, floats = 0; // elements of the two blocks of what is copied
+    for (int pass = 0; pass < 2; pass++) {
+        if (pass == 1) {
+            EH_TRY(eh_buffer_new(model->backend, (size_t)floats * 4, "weights", &model->weights));
+            EH_TRY(eh_buffer_new(model->backend, (size_t)halves * 2, "weights", &model->copy));
+            halves = floats = 0;
+        }
+        for (int64_t p = 0; p < model->layout.count; p++) {
+            eh_slot *slot = &model->layout.slots[p];
+            if (can_map(model, p)) {
+                if (pass == 1)
+                    EH_TRY(map_in(model, p));
+                continue;
+            }
+            const eh_dtype dtype = is_matrix(model, p) ? model->compute : EH_F32;
+            int64_t *end = dtype == EH_F32 ? &floats : &halves;
+            if (!slot->joined)
+                *end = (*end + 31) / 32 * 32;
+            if (pass == 1) {
+                int64_t bad = 0;
+                slot->value = block_view(dtype == EH_F32 ? model->weights : model->copy, &model->layout.parameters[p],
+                                         dtype, *end);
+                slot->matrix = slot->value;
+                EH_TRY(copy_in(model, slot->in, &slot->value, &bad));
+                EH_TRY(warn_of_bad(model, p, bad));
+            }
+            *end += model->layout.parameters[p].count;
+        }
+    }
+    return EH_OK;
+}
+
+static eh_status make_blocks(eh_model *model)
+{
+    const int64_t count = model->layout.weight_count;
+    const bool has_copy = model->compute != EH_F32;
+    EH_TRY(eh_buffer_new(model->backend, (size_t)count * 4, "weights", &model->weights));
+    if (model->use == EH_FOR_TRAINING)
+        EH_TRY(eh_buffer_new(model->backend, (size_t)count * 4, "gradients", &model->gradients));
+    if (has_copy)
+        EH_TRY(eh_buffer_new(model->backend, (size_t)count * 2, "weights for products", &model->copy));
+    for (int64_t p = 0; p < model->layout.count; p++) {
+        eh_slot *slot = &model->layout.slots[p];
+        const eh_parameter *parameter = &model->layout.parameters[p];
+        slot->value = block_view(model->weights, parameter, EH_F32, parameter->offset);
+        slot->matrix = has_copy && is_matrix(model, p)
+                           ? block_view(model->copy, parameter, model->compute, parameter->offset)
+                           : slot->value;
+    }
+    return EH_OK;
+}
+
+eh_status eh_weights_load(eh_model *model)
+{
+    EH_TRY(find_all(model));
+    if (model->use == EH_FOR_INFERENCE) {
+        EH_TRY(load_for_inference(model));
+    } else {
+        EH_TRY(make_blocks(model));
+        EH_TRY(load_for_training(model));
+        eh_stored_tensors_close(&model->stored);
+    }
+    return eh_weights_bind(model);
+}
+
+// --- Random weights ----------------------------------------------------------------------------------------------
+static float random_std(const eh_model *model, const eh_slot *slot)
+{
+    return model->arch->initial_std != NULL ? model->arch->initial_std(&model->t, slot->role) : model->t.initial_std;
+}
+
+static bool is_norm_weight(const eh_slot *slot)
+{
+    return !slot->is_bias &&
+           (slot->role == EH_EMBEDDING_NORM || slot->role == EH_ATTENTION_NORM || slot->role == EH_CROSS_NORM ||
+            slot->role == EH_FEED_NORM || slot->role == EH_FINAL_NORM || slot->role == EH_HEAD_NORM);
+}
+
+eh_status eh_weights_random(eh_model *model, uint64_t seed)
+{
+    eh_status status = EH_OK;
+    float *values = NULL;
+    EH_TRY(make_blocks(model));
+    EH_TRY(EH_ALLOC(CHUNK, &values));
+    for (int64_t p = 0; p < model->layout.count; p++) {
+        const eh_slot *slot = &model->layout.slots[p];
+        const eh_parameter *parameter = &model->layout.parameters[p];
+        if (slot->is_bias || is_norm_weight(slot)) {
+            EH_TRY_OR(done, eh_fill(model->backend, slot->is_bias ? 0 : 1, &slot->value));
+            continue;
+        }
+        uint8_t digest[EH_SHA256_BYTES]; // the name picks the numbers, so that no parameter's depend on another's size
+        eh_sha256 sha;
+        eh_sha256_begin(&sha);
+        eh_sha256_add(&sha, parameter->name, strlen(parameter->name));
+        eh_sha256_end(&sha, digest);
+        uint64_t key;
+        memcpy(&key, digest, sizeof key);
+        const double deviation = random_std(model, slot);
+        for (int64_t first = 0; first < parameter->count; first += CHUNK) {
+            const int64_t count = parameter->count - first < CHUNK ? parameter->count - first : CHUNK;
+            for (int64_t i = 0; i < count; i++)
+                values[i] = (float)(deviation * eh_random_normal(seed ^ key, EH_STREAM_WEIGHTS, (uint64_t)(first + i)));
+            const eh_tensor part = {.buffer = slot->value.buffer,
+                                    .offset = slot->value.offset + (size_t)first * 4,
+                                    .dtype = EH_F32,
+                                    .dimension_count = 1,
+                                    .shape = {count}};
+            EH_TRY_OR(done, eh_backend_upload(model->backend, values, &part));
+        }
+    }
+    EH_TRY_OR(done, eh_model_weights_changed(model));
+    status = eh_weights_bind(model);
+done:
+    eh_free(&values);
+    return status;
+}
+
+eh_status eh_model_weights_changed(eh_model *model)
+{
+    if (model->use == EH_FOR_INFERENCE && model->stored.count > 0)
+        return EH_OK; // nothing is derived
+    if (model->copy == NULL)
+        return EH_OK;
+    const eh_tensor weights = eh_model_weights(model), copy = eh_model_weight_copy(model);
+    return eh_convert(model->backend, &weights, &copy);
+}
