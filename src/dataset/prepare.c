@@ -217,7 +217,7 @@ static eh_status prepare_round(preparation *p, eh_lines *lines, int64_t from, in
         status = eh_rejected_add(&p->rejected, records->rejected[i].row, records->rejected[i].line,
                                  records->rejected[i].reason);
     if (status == EH_OK && p->format->ids_are_unique)
-        status = eh_ids_add(&p->ids, p->format, records);
+        status = eh_record_ids_add(&p->ids, p->format, records);
     p->examples += examples.count;
     EH_TRY_OR(done, eh_comm_agree(comm, status));
     EH_TRY_OR(done, eh_shard_writer_add(p->writer, &examples));

@@ -66,9 +66,8 @@ done:
     return status;
 }
 
-// --- Ids
-// ------------------------------------------------------------------------------------------------------------------
-eh_status eh_ids_add(eh_id_list *list, const eh_data_format *format, const eh_records *records)
+// --- Ids ---
+eh_status eh_record_ids_add(eh_id_list *list, const eh_data_format *format, const eh_records *records)
 {
     for (int64_t i = 0; i < records->count; i++) {
         const eh_text id = eh_record_field(records, &records->records[i], format->roles.id);

@@ -30,7 +30,7 @@ typedef struct {
     int64_t count, capacity;
 } eh_id_list;
 
-EH_CHECKED eh_status eh_ids_add(eh_id_list *list, const eh_data_format *format, const eh_records *records);
+EH_CHECKED eh_status eh_record_ids_add(eh_id_list *list, const eh_data_format *format, const eh_records *records);
 // EH_INPUT with both lines if an id of all ranks' occurs twice (64-bit hashes: a false alarm in 10^10 rows is
 // unlikely). Collective.
 EH_CHECKED eh_status eh_ids_check(eh_comm *comm, const eh_id_list *list, const char *path);
