@@ -355,7 +355,7 @@ done:
     eh_task_maker_deinit(&p.maker);
     eh_groups_deinit(&p.groups);
     eh_rejected_deinit(&p.rejected);
-    eh_ids_deinit(&p.ids);
+    eh_record_ids_deinit(&p.ids);
     eh_free(&p.counts);
     eh_string_deinit(&yaml);
     return status == EH_OK ? EH_OK : eh_error_context(status, "data set '%s'", data->name);

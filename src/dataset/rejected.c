@@ -112,7 +112,7 @@ eh_status eh_ids_check(eh_comm *comm, const eh_id_list *list, const char *path)
     return eh_comm_agree(comm, status);
 }
 
-void eh_ids_deinit(eh_id_list *list)
+void eh_record_ids_deinit(eh_id_list *list)
 {
     eh_free(&list->entries);
     *list = (eh_id_list){0};

@@ -34,6 +34,6 @@ EH_CHECKED eh_status eh_record_ids_add(eh_id_list *list, const eh_data_format *f
 // EH_INPUT with both lines if an id of all ranks' occurs twice (64-bit hashes: a false alarm in 10^10 rows is
 // unlikely). Collective.
 EH_CHECKED eh_status eh_ids_check(eh_comm *comm, const eh_id_list *list, const char *path);
-void eh_ids_deinit(eh_id_list *list);
+void eh_record_ids_deinit(eh_id_list *list);
 
 #endif
