@@ -76,8 +76,9 @@ __global__ void bias_grad_kernel(eh_array grad, int64_t rows, int64_t width, flo
 // How the scratch is cut for a layer.
 struct plan {
     int64_t rows, width, vocab, block; // block: words at a time
-    eh_dtype type;                     // of the products' inputs
+    eh_dtype type;                     // of the products' inputs: what hidden and weight have, fp32 if they differ
     char *hidden;                      // hidden in that type
+    char *weight;                      // a block of the weights in that type, where they have another
     float *logits, *grad_hidden;
     void *grad_logits;
     float *top, *sum, *target_logit;
@@ -94,22 +95,25 @@ eh_status make_plan(eh_backend *backend, const eh_output_layer *layer, bool back
     p->rows = layer->hidden.shape[0];
     p->width = layer->hidden.shape[1];
     p->vocab = layer->weight.shape[0];
-    p->type = layer->weight.dtype;
+    p->type = layer->weight.dtype == layer->hidden.dtype ? layer->weight.dtype : EH_F32;
     const int64_t fitting = block_bytes / (4 * (p->rows > 0 ? p->rows : 1));
     p->block = fitting < 256 ? 256 : fitting;
     if (p->block > p->vocab)
         p->block = p->vocab;
     const size_t element = eh_dtype_bytes(p->type), rows = static_cast<size_t>(p->rows);
     const size_t hidden = layer->hidden.dtype != p->type ? aligned(rows * static_cast<size_t>(p->width) * element) : 0;
+    const size_t weight =
+        layer->weight.dtype != p->type ? aligned(static_cast<size_t>(p->block * p->width) * element) : 0;
     const size_t logits = aligned(rows * static_cast<size_t>(p->block) * 4);
     const size_t grads = backward ? aligned(rows * static_cast<size_t>(p->block) * element) : 0;
     const size_t grad_hidden = backward ? aligned(rows * static_cast<size_t>(p->width) * 4) : 0,
                  state = aligned(rows * 4);
     void *scratch = nullptr;
-    EH_TRY(eh_cuda_scratch(backend, hidden + logits + grads + grad_hidden + 3 * state, &scratch));
+    EH_TRY(eh_cuda_scratch(backend, hidden + weight + logits + grads + grad_hidden + 3 * state, &scratch));
     char *at = static_cast<char *>(scratch);
     p->hidden = at;
-    p->logits = reinterpret_cast<float *>(at += hidden);
+    p->weight = at += hidden;
+    p->logits = reinterpret_cast<float *>(at += weight);
     p->grad_logits = at += logits;
     p->grad_hidden = reinterpret_cast<float *>(at += grads);
     p->top = reinterpret_cast<float *>(at += grad_hidden);
@@ -134,18 +138,30 @@ const float *bias_of(const eh_output_layer *layer)
     return eh_tensor_exists(&layer->bias) ? static_cast<const float *>(eh_tensor_address(&layer->bias)) : nullptr;
 }
 
-const char *weight_rows(const eh_output_layer *layer, const plan &p, int64_t first)
+// The weights of a block of words in the products' type.
+eh_status weight_rows(eh_backend *backend, const eh_output_layer *layer, const plan &p, int64_t first, int64_t words,
+                      const void **rows)
 {
-    return static_cast<const char *>(eh_tensor_address(&layer->weight)) +
-           static_cast<size_t>(first * p.width) * eh_dtype_bytes(p.type);
+    const eh_tensor stored = eh_tensor_rows(&layer->weight, first, words);
+    *rows = eh_tensor_address(&stored);
+    if (stored.dtype == p.type)
+        return EH_OK;
+    eh_buffer buffer = {};
+    buffer.backend = backend;
+    buffer.address = p.weight;
+    eh_tensor same = stored;
+    same.buffer = &buffer;
+    same.offset = 0;
+    same.dtype = p.type;
+    *rows = p.weight;
+    return eh_cuda_convert(backend, &stored, &same);
 }
 
-eh_status logits_of_block(eh_backend *backend, const eh_output_layer *layer, const plan &p, int64_t first,
+eh_status logits_of_block(eh_backend *backend, const eh_output_layer *layer, const plan &p, const void *rows,
                           int64_t words)
 {
-    const eh_cuda_gemm_call call = {p.rows,   words, p.width, p.hidden,     weight_rows(layer, p, first),
-                                    p.logits, false, true,    layer->scale, 0.0f,
-                                    p.type,   EH_F32};
+    const eh_cuda_gemm_call call = {p.rows, words, p.width,      p.hidden, rows,   p.logits,
+                                    false,  true,  layer->scale, 0.0f,     p.type, EH_F32};
     return eh_cuda_gemm(backend, &call);
 }
 
@@ -161,7 +177,9 @@ eh_status eh_cuda_output_forward(eh_backend *backend, const eh_output_layer *lay
     const int32_t *target = static_cast<const int32_t *>(eh_tensor_address(&layer->target));
     for (int64_t first = 0; first < p.vocab; first += p.block) {
         const int64_t words = p.vocab - first < p.block ? p.vocab - first : p.block;
-        EH_TRY(logits_of_block(backend, layer, p, first, words));
+        const void *rows = nullptr;
+        EH_TRY(weight_rows(backend, layer, p, first, words, &rows));
+        EH_TRY(logits_of_block(backend, layer, p, rows, words));
         LAUNCH(row_state_kernel, dim3(static_cast<unsigned>(p.rows)), dim3(eh_block_threads), 0, stream, p.logits,
                bias_of(layer), target, first, words, p.top, p.sum, p.target_logit);
         EH_CUDA(cudaGetLastError());
@@ -180,20 +198,22 @@ static eh_status backward_of_block(eh_backend *backend, const eh_output_layer *l
 {
     eh_cuda_state *state = eh_cuda(backend);
     const eh_array grads = {p.grad_logits, static_cast<int>(p.type), false};
-    EH_TRY(logits_of_block(backend, layer, p, first, words));
+    const void *rows = nullptr;
+    EH_TRY(weight_rows(backend, layer, p, first, words, &rows));
+    EH_TRY(logits_of_block(backend, layer, p, rows, words));
     LAUNCH(grad_logits_kernel, eh_grid_for(state, p.rows * words), dim3(eh_block_threads), 0, state->stream, p.logits,
            bias_of(layer), static_cast<const int32_t *>(eh_tensor_address(&layer->target)),
            static_cast<const float *>(eh_tensor_address(&layer->log_sum_exp)),
            static_cast<const float *>(eh_tensor_address(row_weight)), first, p.rows, words, grads);
     EH_CUDA(cudaGetLastError());
-    const eh_cuda_gemm_call to_hidden = {p.rows,        p.width, words, p.grad_logits, weight_rows(layer, p, first),
+    const eh_cuda_gemm_call to_hidden = {p.rows,        p.width, words, p.grad_logits, rows,
                                          p.grad_hidden, false,   false, layer->scale,  first == 0 ? 0.0f : 1.0f,
                                          p.type,        EH_F32};
     EH_TRY(eh_cuda_gemm(backend, &to_hidden));
     if (eh_tensor_exists(grad_weight)) {
         EH_ASSERT(grad_weight->dtype == EH_F32);
-        float *rows = static_cast<float *>(eh_tensor_address(grad_weight)) + first * p.width;
-        const eh_cuda_gemm_call to_weight = {words, p.width, p.rows,       p.grad_logits, p.hidden, rows,
+        float *grads_of_rows = static_cast<float *>(eh_tensor_address(grad_weight)) + first * p.width;
+        const eh_cuda_gemm_call to_weight = {words, p.width, p.rows,       p.grad_logits, p.hidden, grads_of_rows,
                                              true,  false,   layer->scale, 1.0f,          p.type,   EH_F32};
         EH_TRY(eh_cuda_gemm(backend, &to_weight));
     }

@@ -40,8 +40,29 @@ eh_status eh_cuda_gemm(eh_backend *backend, const eh_cuda_gemm_call *call)
     return EH_OK;
 }
 
-// The operands in one type: cuBLAS wants a and b alike, and y in fp32 or like them. Mixed ones are converted in
-// scratch.
+namespace
+{
+
+size_t aligned(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+// The tensor in another type, converted into scratch memory at *next, which moves on.
+eh_status converted(eh_backend *backend, const eh_tensor *x, eh_dtype dtype, eh_buffer *scratch, size_t *next,
+                    eh_tensor *y)
+{
+    *y = *x;
+    y->buffer = scratch;
+    y->offset = *next;
+    y->dtype = dtype;
+    *next += aligned(eh_tensor_bytes(y));
+    return eh_cuda_convert(backend, x, y);
+}
+
+} // namespace
+
+// cuBLAS wants a and b of one type, and y in fp32 or like them. Operands of different types meet in fp32.
 eh_status eh_cuda_multiply(eh_backend *backend, const eh_product *product)
 {
     eh_cuda_state *state = eh_cuda(backend);
@@ -50,28 +71,26 @@ eh_status eh_cuda_multiply(eh_backend *backend, const eh_product *product)
     if (m == 0 || n == 0)
         return EH_OK;
     eh_tensor a = product->a, b = product->b, y = product->y;
-    const bool mixed = a.dtype != b.dtype, y_differs = y.dtype != EH_F32 && y.dtype != b.dtype;
-    const size_t a_bytes =
-        mixed ? (static_cast<size_t>(eh_tensor_count(&a)) * eh_dtype_bytes(b.dtype) + 255) / 256 * 256 : 0;
-    const size_t y_bytes = y_differs ? static_cast<size_t>(m * n) * sizeof(float) : 0;
+    const eh_dtype type = a.dtype == b.dtype ? a.dtype : EH_F32;
+    const bool has_bias = eh_tensor_exists(&product->bias);
+    // What is there already must not be rounded before the product is added to it.
+    const bool y_differs = y.dtype != EH_F32 && (y.dtype != type || has_bias || product->mode == EH_ADD);
+    const auto floats = [](const eh_tensor &t) {
+        return aligned(static_cast<size_t>(eh_tensor_count(&t)) * sizeof(float));
+    };
+    const size_t bytes =
+        (a.dtype != type ? floats(a) : 0) + (b.dtype != type ? floats(b) : 0) + (y_differs ? floats(y) : 0);
     eh_buffer scratch = {};
     scratch.backend = backend;
-    if (a_bytes + y_bytes > 0)
-        EH_TRY(eh_cuda_scratch(backend, a_bytes + y_bytes, &scratch.address));
-    if (mixed) {
-        a.buffer = &scratch;
-        a.offset = 0;
-        a.dtype = b.dtype;
-        EH_TRY(eh_cuda_convert(backend, &product->a, &a));
-    }
-    if (y_differs) {
-        y.buffer = &scratch;
-        y.offset = a_bytes;
-        y.dtype = EH_F32;
-        if (product->mode == EH_ADD)
-            EH_TRY(eh_cuda_convert(backend, &product->y, &y));
-    }
-    const bool has_bias = eh_tensor_exists(&product->bias);
+    size_t next = 0;
+    if (bytes > 0)
+        EH_TRY(eh_cuda_scratch(backend, bytes, &scratch.address));
+    if (a.dtype != type)
+        EH_TRY(converted(backend, &product->a, type, &scratch, &next, &a));
+    if (b.dtype != type)
+        EH_TRY(converted(backend, &product->b, type, &scratch, &next, &b));
+    if (y_differs)
+        EH_TRY(converted(backend, &product->y, EH_F32, &scratch, &next, &y));
     if (has_bias) {
         LAUNCH(bias_kernel, eh_grid_for(state, m * ((n + 3) / 4)), dim3(eh_block_threads), 0, state->stream,
                eh_array_of(&product->bias, n), eh_array_of(&y, n), m, n, product->mode == EH_ADD);
@@ -88,7 +107,7 @@ eh_status eh_cuda_multiply(eh_backend *backend, const eh_product *product)
                                         product->transpose_b,
                                         product->alpha == 0 ? 1.0f : product->alpha,
                                         has_bias || product->mode == EH_ADD ? 1.0f : 0.0f,
-                                        b.dtype,
+                                        type,
                                         y.dtype};
         EH_TRY(eh_cuda_gemm(backend, &call));
     } else if (!has_bias && product->mode == EH_WRITE)
