@@ -114,6 +114,8 @@ typedef struct {
 static eh_status append(text_span span, eh_aligned *text)
 {
     const uint32_t size = span.end - span.begin;
+    if (size == 0) // there may be no bytes at all
+        return EH_OK;
     EH_TRY(eh_aligned_reserve(text, size));
     memcpy(text->bytes + text->size, span.source.bytes + span.begin, size);
     if (span.source.origins != NULL)

@@ -111,7 +111,7 @@ def ours(path: str, texts: list[str]) -> list[tuple]:
     for text in texts:
         encoded = text.encode("utf-8")
         parts += [len(encoded).to_bytes(4, sys.byteorder), encoded]
-    output = subprocess.run([TOOL, path], input=b"".join(parts), stdout=subprocess.PIPE, check=True).stdout
+    output = subprocess.run([TOOL, path], input=b"".join(parts), capture_output=True, check=True).stdout
     results, at = [], 0
     for _ in texts:
         count = int.from_bytes(output[at : at + 4], sys.byteorder, signed=True)

@@ -1,10 +1,23 @@
 // usage: tool_tokenizer TOKENIZER.JSON < texts > tokens
 // Texts come as u32 size and bytes. For each: i32 count (-1: refused, then u32 size and message), the ids with special
 // tokens, their offsets (u32 pairs), and the decoded ids without special tokens (u32 size, bytes). Native byte order.
+// On stderr: seconds to open, bytes that the process grew by when it opened, seconds of encoding.
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
+#include "core/clock.h"
 #include "text/tokenizer.h"
+
+static long long resident_bytes(void)
+{
+    long long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%lld %lld", &size, &resident) != 2)
+        exit(3);
+    fclose(file);
+    return resident * sysconf(_SC_PAGESIZE);
+}
 
 static void put(const void *bytes, size_t element_bytes, size_t count)
 {
@@ -21,9 +34,13 @@ static void put_text(const char *text, size_t size)
     put(text, 1, size);
 }
 
-static void answer(const eh_tokenizer *tokenizer, const char *text, size_t size, eh_encoding *encoding, eh_string *out)
+static void answer(const eh_tokenizer *tokenizer, const char *text, size_t size, eh_encoding *encoding, eh_string *out,
+                   double *seconds)
 {
-    if (eh_tokenizer_encode(tokenizer, text, size, EH_WITH_SPECIAL, encoding) != EH_OK) {
+    const double begin = eh_seconds();
+    const eh_status status = eh_tokenizer_encode(tokenizer, text, size, EH_WITH_SPECIAL, encoding);
+    *seconds += eh_seconds() - begin;
+    if (status != EH_OK) {
         const int32_t refused = -1;
         put(&refused, sizeof refused, 1);
         eh_string_clear(out);
@@ -48,10 +65,14 @@ int main(int argc, char **argv)
     eh_string out = {0};
     char *text = NULL;
     uint32_t size = 0;
+    double seconds = 0;
+    const long long before = resident_bytes();
+    const double begin = eh_seconds();
     if (argc != 2 || eh_tokenizer_open(argv[1], &tokenizer) != EH_OK) {
         fprintf(stderr, "%s\n", argc == 2 ? eh_error_message() : "usage: tool_tokenizer TOKENIZER.JSON");
         return 2;
     }
+    fprintf(stderr, "%.6f %lld ", eh_seconds() - begin, resident_bytes() - before);
     while (fread(&size, sizeof size, 1, stdin) == 1) {
         char *grown = realloc(text, (size_t)size + 1);
         if (grown == NULL)
@@ -59,8 +80,9 @@ int main(int argc, char **argv)
         text = grown;
         if (fread(text, 1, size, stdin) != size)
             return 2;
-        answer(tokenizer, text, size, &encoding, &out);
+        answer(tokenizer, text, size, &encoding, &out, &seconds);
     }
+    fprintf(stderr, "%.6f\n", seconds);
     free(text);
     eh_string_deinit(&out);
     eh_encoding_deinit(&encoding);
