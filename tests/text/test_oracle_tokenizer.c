@@ -137,7 +137,7 @@ static void check_decoding(const eh_tokenizer *tokenizer, hid_t file)
             const int32_t *row = (const int32_t *)ids.values + ids.offsets[i];
             const int64_t count = ids.offsets[i + 1] - ids.offsets[i];
             assert_int_equal(eh_tokenizer_decode(tokenizer, row, count, skip, &text), EH_OK);
-            if (text.size != size || memcmp(text.bytes, wanted, size) != 0) {
+            if (text.size != size || (size > 0 && memcmp(text.bytes, wanted, size) != 0)) {
                 fprintf(stderr, "decoded row %lld: found '%s', expected '%.*s'\n", (long long)i, text.bytes, (int)size,
                         wanted);
                 fail();

@@ -131,7 +131,8 @@ static void test_bert_normalizes_every_code_point_as_the_reference(void **state)
         }
         text.size = 0;
         assert_int_equal(eh_normalizer_run(&normalizer, &work, (eh_source){input, NULL}, 0, size, &text), EH_OK);
-        if ((size_t)text.size == expected_size && memcmp(text.bytes, expected, expected_size) == 0)
+        if ((size_t)text.size == expected_size &&
+            (expected_size == 0 || memcmp(text.bytes, expected, expected_size) == 0))
             continue;
         if (wrong++ < 20)
             fprintf(stderr, "U+%04X becomes '%.*s', expected '%.*s'\n", c, (int)text.size, text.bytes,
