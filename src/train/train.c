@@ -16,6 +16,7 @@ typedef struct {
     eh_trainer trainer;
     eh_training_state state;
     eh_string checkpoints; // their folder
+    char key[128];         // the training's, from rank 0
     eh_metrics_file *metrics;
     eh_progress progress;
     int64_t first_step;
@@ -35,7 +36,7 @@ static eh_status save(training_run *run)
     eh_training_state state = run->state;
     state.seconds += eh_seconds() - run->began;
     run->last_checkpoint = eh_seconds();
-    return eh_training_save(&run->trainer, run->checkpoints.bytes, run->training->key, &state, run->training->log);
+    return eh_training_save(&run->trainer, run->checkpoints.bytes, run->key, &state, run->training->log);
 }
 
 static eh_status stopped_by_divergence(const training_run *run, const eh_step_outcome *outcome)
@@ -126,8 +127,7 @@ static eh_status begin(training_run *run)
                            &run->trainer));
     EH_TRY(eh_comm_agree(training->comm, eh_string_printf(&run->checkpoints, "%s/checkpoints", training->folder)));
     bool resumed;
-    EH_TRY(
-        eh_training_resume(&run->trainer, run->checkpoints.bytes, training->key, &run->state, &resumed, training->log));
+    EH_TRY(eh_training_resume(&run->trainer, run->checkpoints.bytes, run->key, &run->state, &resumed, training->log));
     run->first_step = run->state.step;
     EH_TRY(eh_comm_agree(training->comm, eh_comm_rank(training->comm) == 0
                                              ? eh_metrics_file_open(training->folder, run->state.step, &run->metrics)

@@ -14,7 +14,8 @@ typedef struct {
     const eh_job *job;
     const eh_training_set *set;
     const char *folder; // the job's output: metrics.csv and checkpoints/ go there
-    const char *key;    // digest of what the training depends on: a checkpoint with another key is not used
+    const char
+        *key; // digest of what the training depends on: a checkpoint with another key is not used; rank 0's counts
     // Called where the weights are to be kept, on all ranks: at the end, or at each new best held-out loss
     // (switches.select). Collective.
     eh_status (*keep)(void *context);

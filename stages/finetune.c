@@ -1,0 +1,99 @@
+// shards + model -> fine-tuned model. The same program trains from random weights (model.architecture).
+#include "core/memory.h"
+#include "core/string.h"
+#include "io/shard.h"
+#include "stage.h"
+#include "stage_model.h"
+#include "train/train.h"
+
+typedef struct {
+    eh_stage stage;
+    eh_model *model;
+    eh_training_set examples;
+} finetuning;
+
+static eh_status open_model(finetuning *run)
+{
+    eh_backend *backend;
+    eh_dtype compute;
+    EH_TRY(eh_stage_backend(&run->stage, &backend, &compute));
+    return eh_stage_starting_model(&run->stage, compute, EH_FOR_TRAINING, &run->model);
+}
+
+static eh_status read_data_set(finetuning *run, const eh_job_data *data)
+{
+    eh_examples examples = {0};
+    char *folder = NULL, *layout = NULL;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, eh_stage_path(&run->stage, &folder, "shards"));
+    EH_TRY_OR(done, eh_shards_attribute(folder, data->name, "layout", &layout));
+    EH_TRY_OR(done, eh_shards_read(folder, data->name, &examples));
+    EH_TRY_OR(done, eh_training_set_add(&run->examples, data, layout, &examples));
+done:
+    eh_examples_deinit(&examples);
+    eh_free(&folder);
+    eh_free(&layout);
+    return status;
+}
+
+static eh_status read_examples(finetuning *run)
+{
+    const eh_job *job = &run->stage.job;
+    const eh_model_facts facts = eh_model_facts_of(run->model);
+    eh_status status = eh_training_set_init(&facts, &run->examples);
+    for (int64_t d = 0; status == EH_OK && d < job->data_count; d++)
+        if (job->data[d].use != EH_USE_EVALUATE && job->data[d].task != EH_TASK_NONE)
+            status = read_data_set(run, &job->data[d]);
+    EH_TRY(eh_comm_agree(run->stage.comm, status));
+    if (run->examples.dropped_label_count > 0)
+        eh_log_warning(&run->stage.log, "%lld overlaid labels lie before their prompt: they are not learnt",
+                       (long long)run->examples.dropped_label_count);
+    return EH_OK;
+}
+
+static eh_status save_model(void *context)
+{
+    finetuning *run = context;
+    char *folder = NULL, *tokenizer = NULL;
+    eh_status status = EH_OK;
+    if (eh_comm_rank(run->stage.comm) == 0) {
+        EH_TRY_OR(done, eh_stage_path(&run->stage, &folder, "model"));
+        EH_TRY_OR(done, eh_stage_tokenizer_folder(&run->stage, &tokenizer));
+        EH_TRY_OR(done, eh_model_save(run->model, folder, tokenizer));
+    }
+done:
+    eh_free(&folder);
+    eh_free(&tokenizer);
+    return eh_comm_agree(run->stage.comm, status);
+}
+
+static eh_status train(finetuning *run)
+{
+    const eh_stage *stage = &run->stage;
+    const eh_training training = {.comm = stage->comm,
+                                  .backend = stage->backend,
+                                  .model = run->model,
+                                  .log = &stage->log,
+                                  .job = &stage->job,
+                                  .set = &run->examples,
+                                  .folder = stage->job.output,
+                                  .key = stage->key,
+                                  .keep = save_model,
+                                  .keep_context = run};
+    return eh_train(&training);
+}
+
+int main(int argc, char **argv)
+{
+    finetuning run = {0};
+    eh_status status = eh_stage_begin(&run.stage, "finetune", argc, argv);
+    if (status == EH_OK)
+        status = open_model(&run);
+    if (status == EH_OK)
+        status = read_examples(&run);
+    if (status == EH_OK)
+        status = train(&run); // keeps the model as OUTPUT/model
+    eh_training_set_deinit(&run.examples);
+    eh_model_close(&run.model);
+    return eh_stage_end(&run.stage, status);
+}
