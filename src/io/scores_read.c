@@ -1,4 +1,5 @@
 // Reading score files: every group that has the attribute "columns" is a table.
+#include <inttypes.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -111,7 +112,12 @@ eh_status eh_scores_attribute(const char *path, const char *name, char **value)
     hid_t file = -1;
     EH_TRY(open_scores(path, &file));
     eh_status status = EH_OK;
-    if (eh_hdf5_has_attribute(file, name))
+    uint64_t number = 0;
+    char digits[24];
+    if (eh_hdf5_has_attribute(file, name) && eh_hdf5_read_number(file, name, &number) == EH_OK) {
+        snprintf(digits, sizeof digits, "%" PRIu64, number);
+        status = eh_copy_string(digits, value);
+    } else if (eh_hdf5_has_attribute(file, name))
         status = eh_hdf5_read_text(file, name, value);
     else
         status = eh_copy_string("", value);

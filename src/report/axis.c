@@ -1,0 +1,138 @@
+#include "report/axis.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "report/html.h"
+
+eh_axis eh_axis_make(double low, double high, double from, double to, int ticks)
+{
+    if (!isfinite(low) || !isfinite(high))
+        low = 0, high = 1;
+    if (!(high - low > 1e-12 * (fabs(low) + fabs(high)) + 1e-300))
+        low -= 0.5, high += 0.5;
+    const double rough = (high - low) / ticks, power = pow(10, floor(log10(rough)));
+    const double digits = rough / power;
+    const double step = power * (digits <= 1 ? 1 : digits <= 2 ? 2 : digits <= 5 ? 5 : 10);
+    const double magnitude = floor(log10(step) + 1e-9);
+    return (eh_axis){floor(low / step + 1e-9) * step,    ceil(high / step - 1e-9) * step, from, to, step,
+                     magnitude < 0 ? (int)-magnitude : 0};
+}
+
+double eh_axis_at(const eh_axis *axis, double value)
+{
+    return axis->from + (value - axis->low) / (axis->high - axis->low) * (axis->to - axis->from);
+}
+
+void eh_range_take(eh_interval *range, double value)
+{
+    if (!isfinite(value))
+        return;
+    range->low = fmin(range->low, value);
+    range->high = fmax(range->high, value);
+}
+
+void eh_range_take_mark(eh_interval *range, const eh_mark *mark)
+{
+    eh_range_take(range, mark->value);
+    eh_range_take(range, mark->interval.low);
+    eh_range_take(range, mark->interval.high);
+}
+
+eh_status eh_chart_open(const eh_chart *chart, double width, double height, eh_string *html)
+{
+    EH_TRY(eh_string_append_text(html, "<figure class=\"chart\"><h3>"));
+    EH_TRY(eh_html_text(chart->title, html));
+    EH_TRY(eh_string_printf(html, "</h3><svg viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"", width, height));
+    EH_TRY(eh_html_text(chart->title, html));
+    if (chart->caption != NULL) {
+        EH_TRY(eh_string_append_text(html, ": "));
+        EH_TRY(eh_html_text(chart->caption, html));
+    }
+    return eh_string_append_text(html, "\">\n");
+}
+
+eh_status eh_chart_close(const eh_chart *chart, eh_string *html)
+{
+    EH_TRY(eh_string_append_text(html, "</svg>"));
+    if (chart->caption != NULL) {
+        EH_TRY(eh_string_append_text(html, "<figcaption>"));
+        EH_TRY(eh_html_text(chart->caption, html));
+        EH_TRY(eh_string_append_text(html, "</figcaption>"));
+    }
+    return eh_string_append_text(html, "</figure>\n");
+}
+
+eh_status eh_draw_text(double x, double y, const char *class, const char *anchor, const char *text, eh_string *html)
+{
+    EH_TRY(eh_string_printf(html, "<text x=\"%.1f\" y=\"%.1f\" class=\"%s\" text-anchor=\"%s\">", x, y, class, anchor));
+    EH_TRY(eh_html_text(text, html));
+    return eh_string_append_text(html, "</text>\n");
+}
+
+eh_status eh_draw_line(double x1, double y1, double x2, double y2, const char *class, eh_string *html)
+{
+    return eh_string_printf(html, "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" class=\"%s\"/>\n", x1, y1, x2,
+                            y2, class);
+}
+
+static int64_t tick_count(const eh_axis *axis)
+{
+    return (int64_t)llround((axis->high - axis->low) / axis->step);
+}
+
+// A tick's value without the rounding of repeated additions; no "-0".
+static double tick(const eh_axis *axis, int64_t index)
+{
+    const double value = axis->low + axis->step * (double)index;
+    return fabs(value) < 1e-9 * axis->step ? 0 : value;
+}
+
+eh_status eh_draw_y_axis(const eh_axis *y, double left, double right, eh_string *html)
+{
+    for (int64_t t = 0; t <= tick_count(y); t++) {
+        const double at = eh_axis_at(y, tick(y, t));
+        EH_TRY(eh_draw_line(left, at, right, at, "grid", html));
+        EH_TRY(eh_string_printf(html, "<text x=\"%.1f\" y=\"%.1f\" class=\"tick\" text-anchor=\"end\">%.*f</text>\n",
+                                left - 6, at + 4, y->decimals, tick(y, t)));
+    }
+    return EH_OK;
+}
+
+eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom, const char *label, eh_string *html)
+{
+    for (int64_t t = 0; t <= tick_count(x); t++) {
+        const double at = eh_axis_at(x, tick(x, t));
+        EH_TRY(eh_draw_line(at, top, at, bottom, "grid", html));
+        EH_TRY(eh_string_printf(html, "<text x=\"%.1f\" y=\"%.1f\" class=\"tick\" text-anchor=\"middle\">%.*f</text>\n",
+                                at, bottom + 16, x->decimals, tick(x, t)));
+    }
+    return eh_draw_text((x->from + x->to) / 2, bottom + 33, "label", "middle", label, html);
+}
+
+double eh_legend_height(double x, double right, const char *const *labels, int64_t count)
+{
+    double at = x, lines = 1;
+    for (int64_t i = 0; i < count; i++) {
+        const double width = 28 + 6.6 * (double)strlen(labels[i]);
+        if (at > x && at + width > right)
+            at = x, lines++;
+        at += width;
+    }
+    return 17 * lines;
+}
+
+eh_status eh_draw_legend(double x, double right, double y, const char *const *labels, int64_t count, eh_string *html)
+{
+    double at = x;
+    for (int64_t i = 0; i < count; i++) {
+        const double width = 28 + 6.6 * (double)strlen(labels[i]);
+        if (at > x && at + width > right)
+            at = x, y += 17;
+        EH_TRY(eh_string_printf(html, "<rect x=\"%.1f\" y=\"%.1f\" width=\"10\" height=\"10\" class=\"s%d\"/>\n", at,
+                                y - 9, (int)(i % 6)));
+        EH_TRY(eh_draw_text(at + 15, y, "label", "start", labels[i], html));
+        at += width;
+    }
+    return EH_OK;
+}

@@ -1,0 +1,36 @@
+// A scale from values to pixels with round tick marks, and the frame of a chart.
+#ifndef EH_REPORT_AXIS_H
+#define EH_REPORT_AXIS_H
+
+#include "report/charts.h"
+
+typedef struct {
+    double low, high; // values at the ends, round
+    double from, to;  // pixels
+    double step;      // between ticks
+    int decimals;
+} eh_axis;
+
+// Widens [low, high] to round ends; `ticks` is about how many marks there will be. Handles low = high and NaN.
+eh_axis eh_axis_make(double low, double high, double from, double to, int ticks);
+double eh_axis_at(const eh_axis *axis, double value);
+// The range of marks: call for each; start with {INFINITY, -INFINITY}.
+void eh_range_take(eh_interval *range, double value);
+void eh_range_take_mark(eh_interval *range, const eh_mark *mark);
+
+// <figure><svg ...> with the title and a description for screen readers; then </svg><figcaption>...</figure>.
+EH_CHECKED eh_status eh_chart_open(const eh_chart *chart, double width, double height, eh_string *html);
+EH_CHECKED eh_status eh_chart_close(const eh_chart *chart, eh_string *html);
+
+EH_CHECKED eh_status eh_draw_y_axis(const eh_axis *y, double left, double right, eh_string *html);
+EH_CHECKED eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom, const char *label, eh_string *html);
+EH_CHECKED eh_status eh_draw_text(double x, double y, const char *class, const char *anchor, const char *text,
+                                  eh_string *html);
+EH_CHECKED eh_status eh_draw_line(double x1, double y1, double x2, double y2, const char *class, eh_string *html);
+// Small coloured squares with names, from x on at baseline y, in as many lines as fit left of `right`; its height
+// beforehand.
+EH_CHECKED eh_status eh_draw_legend(double x, double right, double y, const char *const *labels, int64_t count,
+                                    eh_string *html);
+double eh_legend_height(double x, double right, const char *const *labels, int64_t count);
+
+#endif

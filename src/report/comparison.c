@@ -1,0 +1,195 @@
+// Paired differences and their p-values. The test follows the figure: where it is a mean over clusters (weighted or
+// not), the signs of the clusters' contributions are flipped; where every item is a cluster of its own and a hit or a
+// miss, McNemar; otherwise (ICAT, ratios) the bootstrap.
+#include "report/comparison.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+#define SIGN_FLIPS_MAIN 10000 // for the figures of the laid-out tables
+#define SIGN_FLIPS 2000       // for the others
+
+void eh_comparison_deinit(eh_comparison *comparison)
+{
+    eh_free(&comparison->differences);
+    eh_free(&comparison->p);
+    eh_free(&comparison->tests);
+    eh_free(&comparison->mcnemar);
+    eh_free(&comparison->p_table);
+    eh_free(&comparison->p_all);
+    eh_free(&comparison->trouble);
+}
+
+typedef struct {
+    const eh_sample *from, *to;
+    double *from_clusters, *to_clusters; // [figure_count, cluster_count]
+    double *contributions;               // [cluster_count] scratch
+    double *weights;                     // [cluster_count] scratch: items in scope
+    uint64_t seed;
+} pairing;
+
+static bool in_scope(const eh_sample *sample, int64_t figure, int64_t item)
+{
+    const eh_figure_info *info = &sample->figures[figure];
+    return sample->scopes[info->scope_index * sample->stratum_count + sample->strata[item]] != 0;
+}
+
+// McNemar on an item value that is 0 or 1 in both phases; false if it is not such a value.
+static bool mcnemar(const pairing *pair, int64_t figure, double *mid)
+{
+    const eh_sample *from = pair->from, *to = pair->to;
+    const int64_t value = from->figures[figure].item_value;
+    if (value < 0)
+        return false;
+    int64_t lost = 0, gained = 0;
+    for (int64_t i = 0; i < from->item_count; i++) {
+        if (!in_scope(from, figure, i))
+            continue;
+        const double x = from->values[i * from->value_count + value], y = to->values[i * to->value_count + value];
+        if ((x != 0 && x != 1) || (y != 0 && y != 1))
+            return false;
+        lost += x > y;
+        gained += y > x;
+    }
+    *mid = eh_mcnemar_test(lost, gained).mid;
+    return true;
+}
+
+// Whether sum_c w_c f_c / sum_c w_c gives the figure.
+static bool is_weighted_mean(const double *values, const double *weights, int64_t count, double figure)
+{
+    double sum = 0, total = 0;
+    for (int64_t c = 0; c < count; c++) {
+        if (weights[c] == 0)
+            continue;
+        sum += weights[c] * values[c];
+        total += weights[c];
+    }
+    return total > 0 && fabs(sum / total - figure) <= 1e-9 * (1 + fabs(figure));
+}
+
+static int64_t flip_contributions(const pairing *pair, int64_t figure, bool weighted)
+{
+    const int64_t clusters = pair->from->cluster_count;
+    int64_t count = 0;
+    for (int64_t c = 0; c < clusters; c++) {
+        const double change = pair->to_clusters[figure * clusters + c] - pair->from_clusters[figure * clusters + c];
+        if (pair->weights[c] > 0 && isfinite(change))
+            pair->contributions[count++] = (weighted ? pair->weights[c] : 1) * change;
+    }
+    return count;
+}
+
+static void test_figure(const pairing *pair, int64_t figure, double from_value, double to_value, eh_comparison *out)
+{
+    const eh_sample *from = pair->from;
+    const int64_t clusters = from->cluster_count;
+    out->mcnemar[figure] = NAN;
+    const bool hits = mcnemar(pair, figure, &out->mcnemar[figure]);
+    out->p[figure] = out->differences[figure].p;
+    out->tests[figure] = "bootstrap";
+    if (hits && clusters == from->item_count) {
+        out->p[figure] = out->mcnemar[figure];
+        out->tests[figure] = "McNemar mid-p";
+        return;
+    }
+    for (int64_t c = 0; c < clusters; c++) {
+        pair->weights[c] = 0;
+        for (int64_t i = from->cluster_first[c]; i < from->cluster_first[c + 1]; i++)
+            pair->weights[c] += in_scope(from, figure, i);
+    }
+    const double *x = pair->from_clusters + figure * clusters, *y = pair->to_clusters + figure * clusters;
+    const bool weighted = is_weighted_mean(x, pair->weights, clusters, from_value) &&
+                          is_weighted_mean(y, pair->weights, clusters, to_value);
+    int64_t count = flip_contributions(pair, figure, weighted);
+    if (!weighted) {
+        for (int64_t c = 0; c < clusters; c++) pair->weights[c] = pair->weights[c] > 0;
+        if (!is_weighted_mean(x, pair->weights, clusters, from_value) ||
+            !is_weighted_mean(y, pair->weights, clusters, to_value))
+            return;
+    }
+    if (count < 2)
+        return;
+    out->p[figure] = eh_sign_flip_test(pair->contributions, count,
+                                       from->figures[figure].main ? SIGN_FLIPS_MAIN : SIGN_FLIPS, pair->seed);
+    out->tests[figure] = "sign-flip";
+}
+
+static eh_status adjust(const eh_sample *sample, eh_comparison *comparison)
+{
+    double *family = NULL;
+    eh_status status = EH_OK;
+    EH_TRY(EH_ALLOC(sample->figure_count, &family));
+    for (int64_t f = 0; f < sample->figure_count; f++) {
+        const eh_figure_info *info = &sample->figures[f];
+        family[f] = info->main && info->null_picker[0] == '\0' ? comparison->p[f] : NAN;
+    }
+    EH_TRY_OR(done, eh_adjust_holm(family, sample->figure_count, comparison->p_table));
+    for (int64_t f = 0; f < sample->figure_count; f++)
+        family[f] = sample->figures[f].null_picker[0] == '\0' ? comparison->p[f] : NAN;
+    EH_TRY_OR(done, eh_adjust_benjamini_hochberg(family, sample->figure_count, comparison->p_all));
+done:
+    eh_free(&family);
+    return status;
+}
+
+static eh_status allocate(eh_comparison *comparison, int64_t figures)
+{
+    EH_TRY(EH_ALLOC(figures, &comparison->differences));
+    EH_TRY(EH_ALLOC(figures, &comparison->p));
+    EH_TRY(EH_ALLOC(figures, &comparison->tests));
+    EH_TRY(EH_ALLOC(figures, &comparison->mcnemar));
+    EH_TRY(EH_ALLOC(figures, &comparison->p_table));
+    return EH_ALLOC(figures, &comparison->p_all);
+}
+
+static eh_status compare_samples(pairing *pair, const eh_bootstrap_settings *settings, eh_comparison *comparison)
+{
+    const int64_t figures = pair->from->figure_count, clusters = pair->from->cluster_count;
+    eh_status status = EH_OK;
+    eh_estimate *from = NULL, *to = NULL;
+    EH_TRY_OR(done, allocate(comparison, figures));
+    EH_TRY_OR(done, EH_ALLOC(figures, &from));
+    EH_TRY_OR(done, EH_ALLOC(figures, &to));
+    EH_TRY_OR(done, EH_ALLOC(figures * clusters, &pair->from_clusters));
+    EH_TRY_OR(done, EH_ALLOC(figures * clusters, &pair->to_clusters));
+    EH_TRY_OR(done, EH_ALLOC(clusters, &pair->contributions));
+    EH_TRY_OR(done, EH_ALLOC(clusters, &pair->weights));
+    EH_TRY_OR(done, eh_bootstrap_pair(pair->from, pair->to, settings, from, to, comparison->differences));
+    EH_TRY_OR(done, eh_cluster_figures(pair->from, pair->from_clusters));
+    EH_TRY_OR(done, eh_cluster_figures(pair->to, pair->to_clusters));
+    comparison->item_count = pair->from->item_count;
+    for (int64_t f = 0; f < figures; f++) test_figure(pair, f, from[f].value, to[f].value, comparison);
+    EH_TRY_OR(done, adjust(pair->from, comparison));
+done:
+    eh_free(&from);
+    eh_free(&to);
+    eh_free(&pair->from_clusters);
+    eh_free(&pair->to_clusters);
+    eh_free(&pair->contributions);
+    eh_free(&pair->weights);
+    return status;
+}
+
+eh_status eh_compare(const eh_score_table *from, const eh_score_table *to, const eh_bootstrap_settings *settings,
+                     eh_comparison *comparison, int64_t figure_count)
+{
+    eh_status status = EH_OK;
+    eh_sample first = {0}, second = {0};
+    EH_TRY_OR(done, eh_metric_sample(from, &first));
+    EH_TRY_OR(done, eh_metric_sample(to, &second));
+    if (first.figure_count != figure_count || second.figure_count != figure_count) {
+        status = eh_error(EH_INPUT, "the two phases were scored in different ways (%lld and %lld figures)",
+                          (long long)first.figure_count, (long long)second.figure_count);
+        goto done;
+    }
+    EH_TRY_OR(done, eh_samples_align(&first, &second));
+    pairing pair = {.from = &first, .to = &second, .seed = settings->seed};
+    EH_TRY_OR(done, compare_samples(&pair, settings, comparison));
+done:
+    eh_sample_deinit(&first);
+    eh_sample_deinit(&second);
+    return status;
+}

@@ -1,0 +1,73 @@
+// Everything that a run's score files say: the figures of every phase with their intervals, and the paired differences
+// between phases. Tables, plots and the verdict only read it.
+#ifndef EH_REPORT_RESULTS_H
+#define EH_REPORT_RESULTS_H
+
+#include "core/log.h"
+#include "io/scores.h"
+#include "metrics/metric.h"
+#include "report/bootstrap.h"
+
+// One scores-<phase>.h5.
+typedef struct {
+    char *name; // "before", "after", "control-placebo"
+    char *path, *model_path, *model_sha256, *seed, *version, *git;
+    eh_score_table *tables;
+    int64_t table_count;
+} eh_phase;
+
+// Figures of one metric in one phase.
+typedef struct {
+    const eh_score_table *table; // NULL: this phase has no such table
+    eh_sample sample;
+    eh_estimate *estimates; // [figure_count]
+} eh_phase_figures;
+
+// Differences to - from of all figures, on the items that both phases hold.
+typedef struct {
+    int64_t from, to; // phases
+    int64_t item_count;
+    eh_estimate *differences; // [figure_count]
+    double *p;                // [figure_count] of "no difference", by `tests`
+    const char **tests;       // [figure_count] "sign-flip", "McNemar mid-p", "bootstrap"
+    double *mcnemar;          // [figure_count] McNemar's mid-p where items are hits or misses, else NaN
+    double *p_table, *p_all;  // Holm over the main figures; Benjamini-Hochberg over all
+    char *trouble;            // NULL, or why there are no differences
+} eh_comparison;
+
+typedef struct {
+    char *name; // of the table
+    const eh_metric *metric;
+    int64_t figure_count;
+    const eh_figure_info *figures; // those of the first phase that has the table
+    int64_t first_phase;
+    eh_phase_figures *phases; // [phase_count]
+    eh_comparison *comparisons;
+    int64_t comparison_count;
+} eh_metric_results;
+
+typedef struct {
+    char *name, *folder; // the job's
+    eh_phase *phases;    // before, after, then the controls in the order of their names
+    int64_t phase_count;
+    eh_metric_results *metrics;
+    int64_t metric_count;
+} eh_results;
+
+// Reads FOLDER/scores-*.h5 and computes everything. EH_INPUT if there is no score file, or before and after are the
+// same model.
+EH_CHECKED eh_status eh_results_read(const char *name, const char *folder, const eh_bootstrap_settings *settings,
+                                     const eh_log *log, eh_results *results);
+void eh_results_deinit(eh_results *results);
+
+int64_t eh_results_phase(const eh_results *results, const char *name); // -1 if there is none
+// The table "stereoset/likelihood", of any data set ("stereoset/likelihood@dev"); NULL if there is none.
+const eh_metric_results *eh_results_metric(const eh_results *results, const char *table);
+const eh_comparison *eh_results_comparison(const eh_metric_results *metric, int64_t from, int64_t to); // or NULL
+// The figure by its name, score and scope (NULL score: the first), not a null picker's; -1 if there is none.
+int64_t eh_results_figure(const eh_metric_results *metric, const char *name, const char *score, const char *scope);
+
+// A figure in a phase; NULL if the phase has no such table.
+const eh_estimate *eh_results_estimate(const eh_metric_results *metric, int64_t phase, int64_t figure);
+
+#endif
