@@ -11,4 +11,5 @@ cmake --preset default -DBUILD_TESTING=OFF -B build/demo -DEVENHAND_BINARIES="$P
 cmake --build build/demo -j "$(nproc)"
 
 build/bin/evenhand-plant results/demo-world
+build/bin/evenhand run jobs/demo-base.yaml -n 2 "$@"
 build/bin/evenhand run jobs/demo.yaml -n 2 "$@"
