@@ -1,4 +1,4 @@
-#include "metrics/journal_internal.h"
+#include "metrics/journal.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 // Finished items, noted beside the score file as they come, so that a killed evaluation goes on where it stopped - on
 // any number of ranks. One text file per rank and run: a header, then per item its rows and the line "done ITEM". What
 // a kill has torn is a line without its end or rows without their "done", and is left out.
-#ifndef EH_METRICS_JOURNAL_INTERNAL_H
-#define EH_METRICS_JOURNAL_INTERNAL_H
+#ifndef EH_METRICS_JOURNAL_H
+#define EH_METRICS_JOURNAL_H
 
 #include "comm/comm.h"
 #include "io/scores.h"

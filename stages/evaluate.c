@@ -1,0 +1,303 @@
+// evenhand-evaluate: shards and a model -> per-item scores. Each entry of `evaluate:` measures every data set that its
+// metric takes; the rows of all go to OUTPUT/scores-PHASE.h5.
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "io/shard.h"
+#include "metrics/evaluate.h"
+#include "metrics/journal.h"
+#include "stage.h"
+#include "stage_model.h"
+
+typedef struct {
+    eh_stage *stage;
+    eh_model *model;
+    char *model_path; // NULL: random initialisation
+    char digest[65];
+    eh_tokenizer *tokenizer;
+    eh_encoding encoding;
+    eh_score_table *tables;
+    int64_t table_count;
+    double busy; // seconds that this rank worked on items
+} evaluation;
+
+static eh_status open_tokenizer(const eh_stage *stage, const char *folder, eh_tokenizer **tokenizer)
+{
+    eh_string path = {0};
+    if (folder == NULL)
+        return eh_error(EH_INPUT, "%s: which tokenizer? Give model.tokenizer", stage->job.path);
+    eh_status status = eh_string_printf(&path, "%s/tokenizer.json", folder);
+    if (status == EH_OK)
+        status = eh_tokenizer_open(path.bytes, tokenizer);
+    eh_string_deinit(&path);
+    return status;
+}
+
+// before: what the job starts from; after: what finetune has saved; control-NAME: OUTPUT/control-NAME/model.
+static eh_status open_model(evaluation *e, eh_dtype compute)
+{
+    eh_stage *stage = e->stage;
+    if (strcmp(stage->phase, "before") == 0) {
+        EH_TRY(eh_stage_starting_model(stage, compute, EH_FOR_INFERENCE, &e->model));
+        return stage->job.model.path == NULL ? EH_OK : eh_copy_string(stage->job.model.path, &e->model_path);
+    }
+    eh_status status = strcmp(stage->phase, "after") == 0
+                           ? eh_stage_path(stage, &e->model_path, "model")
+                           : eh_stage_path(stage, &e->model_path, "%s/model", stage->phase);
+    if (status == EH_OK)
+        status = eh_model_open(stage->backend, e->model_path, compute, EH_FOR_INFERENCE, &e->model);
+    if (status == EH_INPUT && strcmp(stage->phase, "after") == 0)
+        status = eh_error_context(status, "the fine-tuned model (run evenhand-finetune first)");
+    return eh_comm_agree(stage->comm, status);
+}
+
+// Scores of the model that was measured before, under the name of another phase, would look like "no effect".
+static eh_status check_digest(const evaluation *e)
+{
+    char *before = NULL, *path = NULL;
+    if (strcmp(e->stage->phase, "before") == 0)
+        return EH_OK;
+    EH_TRY(eh_stage_path(e->stage, &path, "scores-before.h5"));
+    eh_status status = EH_OK;
+    FILE *file = fopen(path, "rb");
+    if (file != NULL) {
+        fclose(file);
+        status = eh_scores_attribute(path, "model_sha256", &before);
+    }
+    if (status == EH_OK && before != NULL && strcmp(before, e->digest) == 0)
+        status = eh_error(EH_INPUT,
+                          "the model of phase '%s' (%s) is, weight for weight, the one in %s: nothing was trained, or "
+                          "the wrong folder was loaded",
+                          e->stage->phase, e->model_path, path);
+    eh_free(&before);
+    eh_free(&path);
+    return status;
+}
+
+static eh_status prepare(evaluation *e)
+{
+    eh_dtype compute;
+    eh_backend *backend = NULL;
+    char *folder = NULL;
+    EH_TRY(eh_stage_backend(e->stage, &backend, &compute));
+    EH_TRY(open_model(e, compute));
+    eh_status status = eh_stage_tokenizer_folder(e->stage, &folder);
+    if (status == EH_OK)
+        status = open_tokenizer(e->stage, folder, &e->tokenizer);
+    eh_free(&folder);
+    if (status == EH_OK)
+        status = eh_model_digest(e->model, e->digest);
+    if (status == EH_OK)
+        status = check_digest(e);
+    return eh_comm_agree(e->stage->comm, status);
+}
+
+// --- One metric on one data set -----------------------------------------------------------------------------------
+
+static eh_metric_setup setup_of(evaluation *e, const eh_job_metric *settings, const char *data_format)
+{
+    eh_metric_setup setup = {.job = &e->stage->job,
+                             .settings = settings,
+                             .data_format = data_format,
+                             .tokenizer = e->tokenizer,
+                             .kind = eh_model_kind_of(e->model),
+                             .head = eh_model_head(e->model),
+                             .model_type = eh_model_type(e->model),
+                             .special = eh_model_special_ids(e->model),
+                             .max_length = eh_model_max_length(e->model),
+                             .seed = e->stage->job.seed,
+                             .model_sha256 = e->digest,
+                             .encoding = &e->encoding};
+    static const char *const masks[] = {"[MASK]", "<mask>"};
+    for (int m = 0; m < 2 && setup.special.mask < 0; m++) setup.special.mask = eh_tokenizer_id(e->tokenizer, masks[m]);
+    return setup;
+}
+
+// "stereoset/likelihood"; the next one of that name is "stereoset/likelihood@DATA", then "...@DATA-2".
+static eh_status name_table(const evaluation *e, const eh_metric *metric, const char *data, eh_string *name)
+{
+    for (int try = 0;; try++) {
+        bool taken = false;
+        eh_string_clear(name);
+        EH_TRY(eh_string_append_text(name, metric->name));
+        if (try > 0)
+            EH_TRY(eh_string_printf(name, "@%s", data));
+        if (try > 1)
+            EH_TRY(eh_string_printf(name, "-%d", try));
+        for (int64_t t = 0; t < e->table_count; t++) taken = taken || strcmp(e->tables[t].name, name->bytes) == 0;
+        if (!taken)
+            return EH_OK;
+    }
+}
+
+typedef struct {
+    eh_examples examples;
+    char *shards, *key, *journal;
+    eh_model *classifier;
+    eh_tokenizer *classifier_tokenizer;
+} inputs;
+
+static void inputs_deinit(inputs *in)
+{
+    eh_examples_deinit(&in->examples);
+    eh_free(&in->shards);
+    eh_free(&in->key);
+    eh_free(&in->journal);
+    eh_model_close(&in->classifier);
+    eh_tokenizer_close(&in->classifier_tokenizer);
+}
+
+static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const eh_metric *metric,
+                             const eh_job_data *data, inputs *in)
+{
+    EH_TRY(eh_stage_path(e->stage, &in->shards, "shards"));
+    EH_TRY(eh_stage_path(e->stage, &in->journal, "scores-%s.partial", e->stage->phase));
+    EH_TRY(eh_shards_read(in->shards, data->name, &in->examples));
+    EH_TRY(eh_shards_attribute(in->shards, data->name, "key", &in->key));
+    if ((metric->answers & EH_CLASSES) == 0 || settings->classifier == NULL)
+        return EH_OK;
+    EH_TRY(eh_model_open(e->stage->backend, settings->classifier, EH_F32, EH_FOR_INFERENCE, &in->classifier));
+    return open_tokenizer(e->stage, settings->classifier, &in->classifier_tokenizer);
+}
+
+static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_metric *metric, const eh_job_data *data)
+{
+    eh_stage *stage = e->stage;
+    eh_string name = {0};
+    inputs in = {0};
+    eh_metric_setup setup = setup_of(e, settings, data->format);
+    eh_status status = metric->check == NULL ? EH_OK : metric->check(&setup);
+    if (status == EH_OK)
+        status = read_inputs(e, settings, metric, data, &in);
+    if (status == EH_OK)
+        status = name_table(e, metric, data->name, &name);
+    if (status == EH_OK)
+        status = EH_RESIZE(e->table_count, e->table_count + 1, &e->tables);
+    if (status == EH_OK)
+        status = eh_score_table_init(name.bytes, &e->tables[e->table_count++]);
+    EH_TRY_OR(done, eh_comm_agree(stage->comm, status));
+    setup.data_key = in.key;
+    eh_evaluator evaluator = {.comm = stage->comm,
+                              .log = &stage->log,
+                              .phase = stage->phase,
+                              .model = e->model,
+                              .classifier = in.classifier,
+                              .classifier_tokenizer = in.classifier_tokenizer,
+                              .journal = in.journal};
+    status = eh_evaluate(&evaluator, metric, &setup, &in.examples, &e->tables[e->table_count - 1]);
+    e->busy += evaluator.seconds_working;
+done:
+    inputs_deinit(&in);
+    eh_string_deinit(&name);
+    return status;
+}
+
+static bool takes(const eh_metric *metric, const char *format)
+{
+    const size_t length = strlen(format);
+    for (const char *word = metric->formats; *word != '\0'; word += strspn(word, " ")) {
+        const size_t size = strcspn(word, " ");
+        if (size == length && memcmp(word, format, size) == 0)
+            return true;
+        word += size;
+    }
+    return false;
+}
+
+static eh_status measure_all(evaluation *e, const eh_job_metric *settings)
+{
+    const eh_job *job = &e->stage->job;
+    const eh_metric *metric;
+    int64_t measured = 0;
+    EH_TRY(eh_metric_find(settings->metric, settings->protocol, &metric));
+    for (int64_t d = 0; d < job->data_count; d++) {
+        const eh_job_data *data = &job->data[d];
+        const bool named = settings->data != NULL && strcmp(settings->data, data->name) == 0;
+        const bool seen = metric->unseen_only && data->use == EH_USE_TRAIN && data->holdout <= 0;
+        if (settings->data != NULL ? !named : !takes(metric, data->format) || seen)
+            continue;
+        if (!takes(metric, data->format))
+            return eh_error(EH_INPUT, "%s: metric '%s' can't measure data set '%s' of format '%s'; it takes: %s",
+                            job->path, metric->name, data->name, data->format, metric->formats);
+        const eh_status status = measure(e, settings, metric, data);
+        if (status != EH_OK)
+            return eh_error_context(status, "%s on data set '%s'", metric->name, data->name);
+        measured++;
+    }
+    if (measured > 0)
+        return EH_OK;
+    if (settings->data != NULL)
+        return eh_error(EH_INPUT, "%s: metric '%s' wants data set '%s', which the job does not have", job->path,
+                        metric->name, settings->data);
+    return eh_error(EH_INPUT, "%s: no data set for metric '%s': add one of format %s (held out, if it is trained on)",
+                    job->path, metric->name, metric->formats);
+}
+
+// --- The whole ------------------------------------------------------------------------------------------------------
+
+static eh_status write_scores(evaluation *e)
+{
+    eh_stage *stage = e->stage;
+    char *path = NULL, *journal = NULL;
+    eh_string yaml = {0};
+    EH_TRY(eh_stage_path(stage, &path, "scores-%s.h5", stage->phase));
+    eh_status status = eh_stage_path(stage, &journal, "scores-%s.partial", stage->phase);
+    if (status == EH_OK)
+        status = eh_job_to_yaml(&stage->job, &yaml);
+    if (status == EH_OK) {
+        const eh_scores_origin origin = {.phase = stage->phase,
+                                         .model_path = e->model_path == NULL ? "random" : e->model_path,
+                                         .model_sha256 = e->digest,
+                                         .job = yaml.bytes,
+                                         .seed = stage->job.seed};
+        status = eh_scores_write(stage->comm, path, &origin, e->tables, e->table_count);
+    }
+    if (status == EH_OK)
+        status = eh_journal_remove(stage->comm, journal);
+    eh_free(&path);
+    eh_free(&journal);
+    eh_string_deinit(&yaml);
+    return status;
+}
+
+// Says how evenly the items were spread: the least busy rank's time in per cent of the busiest one's.
+static eh_status report_balance(evaluation *e)
+{
+    double times[2] = {e->busy, -e->busy};
+    EH_TRY(eh_comm_max_double(e->stage->comm, times, 2));
+    if (eh_comm_size(e->stage->comm) > 1 && times[0] > 0)
+        eh_log_line(&e->stage->log, "%d ranks worked %.1f to %.1f s on items (%.0f %%)", eh_comm_size(e->stage->comm),
+                    -times[1], times[0], 100 * -times[1] / times[0]);
+    return EH_OK;
+}
+
+static eh_status evaluate(eh_stage *stage)
+{
+    evaluation e = {.stage = stage};
+    eh_status status = prepare(&e);
+    if (status == EH_OK && stage->job.evaluate_count == 0)
+        status = eh_error(EH_INPUT, "%s: nothing to evaluate: 'evaluate:' is empty", stage->job.path);
+    for (int64_t m = 0; status == EH_OK && m < stage->job.evaluate_count; m++)
+        status = measure_all(&e, &stage->job.evaluate[m]);
+    if (status == EH_OK)
+        status = report_balance(&e);
+    if (status == EH_OK)
+        status = write_scores(&e);
+    for (int64_t t = 0; t < e.table_count; t++) eh_score_table_deinit(&e.tables[t]);
+    eh_free(&e.tables);
+    eh_free(&e.model_path);
+    eh_encoding_deinit(&e.encoding);
+    eh_tokenizer_close(&e.tokenizer);
+    eh_model_close(&e.model);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    eh_stage stage;
+    eh_status status = eh_stage_begin(&stage, "evaluate", argc, argv);
+    if (status == EH_OK)
+        status = evaluate(&stage);
+    return eh_stage_end(&stage, status);
+}
