@@ -109,6 +109,17 @@ eh_status eh_shards_are_fresh(const char *folder, const char *name, const char *
     return status;
 }
 
+eh_status eh_shard_read_file(const char *path, eh_examples *examples)
+{
+    *examples = (eh_examples){0};
+    eh_status status = eh_examples_prepare(examples);
+    if (status == EH_OK)
+        status = eh_shard_file_read(path, examples);
+    if (status != EH_OK)
+        eh_examples_deinit(examples);
+    return status;
+}
+
 eh_status eh_shards_read(const char *folder, const char *name, eh_examples *examples)
 {
     char **paths = NULL;

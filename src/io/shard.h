@@ -104,6 +104,8 @@ EH_CHECKED eh_status eh_shards_are_fresh(const char *folder, const char *name, c
 // Reads all shards of a data set. What the file says is checked (offsets ascend, sizes agree): EH_INPUT with file and
 // data set. Not collective.
 EH_CHECKED eh_status eh_shards_read(const char *folder, const char *name, eh_examples *examples);
+// The same of a single file.
+EH_CHECKED eh_status eh_shard_read_file(const char *path, eh_examples *examples);
 // One attribute of the data set's first shard as text (eh_free): "data_format", "task", "layout", "key", ...
 EH_CHECKED eh_status eh_shards_attribute(const char *folder, const char *name, const char *attribute, char **value);
 // The paths of a complete set of shards in order, NULL-terminated (eh_hdf5_free_texts); EH_INPUT if there is none.

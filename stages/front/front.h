@@ -27,6 +27,8 @@ typedef struct {
     const char **slurm;     // words handed on to sbatch
     int64_t slurm_count;
     int64_t nodes, gpus_per_node;
+    int64_t example;       // inspect --example, from 1; 0: not given
+    const char *tokenizer; // inspect --tokenizer
 } eh_front_options;
 
 typedef struct {

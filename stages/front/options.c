@@ -30,6 +30,8 @@ static const front_option options_table[] = {
     {"--stereoset", "DEV.json", "score published prediction files", TEXT, AT(stereoset), "conform"},
     {"--run", "NUMBER", "only this run of a sweep, from 0", TEXT, AT(only_run), "run"},
     {"--step", "NAMES", "only these steps, such as tokenize,evaluate-before", TEXT, AT(only_steps), "run"},
+    {"--example", "N", "show the N-th example or row, from 1", COUNT, AT(example), "inspect"},
+    {"--tokenizer", "FILE", "a tokenizer.json: tokens as text, too", TEXT, AT(tokenizer), "inspect"},
     {"--nodes", "N", "of the cluster", COUNT, AT(nodes), "submit plan"},
     {"--gpus-per-node", "G", "one rank each", COUNT, AT(gpus_per_node), "submit plan"},
     {"--partition", "NAME", "", SBATCH, 0, "submit"},
