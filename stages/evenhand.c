@@ -11,7 +11,6 @@ static const eh_front_command commands[] = {
     {"submit", "JOB", "the same through Slurm: a job for each step, arrays for a sweep", eh_front_submit},
     {"status", "JOB", "where a job stands", eh_front_status},
     {"inspect", "FILE", "show an HDF5 file: shards, scores, checkpoints", eh_front_inspect},
-    {"inspect", "FILE", "shows any HDF5 file of evenhand", eh_front_inspect},
     {"doctor", "", "what this machine has, and what is missing", eh_front_doctor},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

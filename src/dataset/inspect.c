@@ -33,67 +33,6 @@ static void print_text(FILE *out, const char *text, size_t size)
     fputc('"', out);
 }
 
-static eh_status print_attribute(hid_t file, const char *name, FILE *out)
-{
-    hid_t attribute = -1, type = -1;
-    EH_TRY(EH_HDF5(attribute = H5Aopen(file, name, H5P_DEFAULT)));
-    eh_status status = EH_HDF5(type = H5Aget_type(attribute));
-    const H5T_class_t class = status == EH_OK ? H5Tget_class(type) : H5T_NO_CLASS;
-    eh_hdf5_close(&type);
-    eh_hdf5_close(&attribute);
-    EH_TRY(status);
-    fprintf(out, "  %-18s ", name);
-    if (class == H5T_INTEGER) {
-        uint64_t number = 0;
-        EH_TRY(eh_hdf5_read_number(file, name, &number));
-        fprintf(out, "%" PRIu64 "\n", number);
-        return EH_OK;
-    }
-    if (class != H5T_STRING) {
-        fputs("(not shown)\n", out);
-        return EH_OK;
-    }
-    char **texts = NULL;
-    int64_t count = 0;
-    EH_TRY(eh_hdf5_read_texts(file, name, &texts, &count));
-    for (int64_t i = 0; i < count; i++) {
-        fputs(i > 0 ? ", " : "", out);
-        print_text(out, texts[i], strlen(texts[i]));
-    }
-    fputc('\n', out);
-    eh_hdf5_free_texts(&texts);
-    return EH_OK;
-}
-
-static herr_t visit_attribute(hid_t file, const char *name, const H5A_info_t *info, void *out)
-{
-    (void)info;
-    return print_attribute(file, name, out) == EH_OK ? 0 : 1;
-}
-
-static eh_status print_header(hid_t file, FILE *out)
-{
-    fputs("attributes\n", out);
-    hsize_t at = 0;
-    return H5Aiterate2(file, H5_INDEX_NAME, H5_ITER_INC, &at, visit_attribute, out) == 0
-               ? EH_OK
-               : eh_error(EH_INPUT, "an attribute can't be read");
-}
-
-static herr_t visit_object(hid_t root, const char *name, const H5O_info_t *info, void *out)
-{
-    int64_t count = 0;
-    if (info->type != H5O_TYPE_DATASET)
-        return 0;
-    const H5T_class_t class = eh_hdf5_class(root, name);
-    const char *kind = class == H5T_INTEGER ? "integers" : class == H5T_FLOAT ? "numbers" : "texts";
-    if (eh_hdf5_count(root, name, &count) == EH_OK)
-        fprintf(out, "  %-34s %10" PRId64 " %s\n", name, count, kind);
-    else
-        fprintf(out, "  %-34s (of several dimensions)\n", name);
-    return 0;
-}
-
 // --- Shards
 // -----------------------------------------------------------------------------------------------------------
 static eh_status print_ids(FILE *out, const eh_inspect_options *options, const uint32_t *ids, uint64_t count)
@@ -199,31 +138,19 @@ static eh_status print_scores(const char *path, const eh_inspect_options *option
     return EH_OK;
 }
 
-eh_status eh_inspect_file(const char *path, const eh_inspect_options *options, FILE *out)
+eh_status eh_inspect_example(const char *path, const eh_inspect_options *options, FILE *out)
 {
     hid_t file = -1;
     char *format = NULL;
     EH_TRY(eh_hdf5_open(path, &file));
-    eh_status status = EH_OK;
-    if (!eh_hdf5_has_attribute(file, "format")) {
-        status = eh_error(EH_INPUT, "an HDF5 file, but not one of evenhand: it has no attribute 'format'");
-        goto done;
-    }
-    EH_TRY_OR(done, eh_hdf5_read_text(file, "format", &format));
-    fprintf(out, "%s: %s\n", path, format);
-    EH_TRY_OR(done, print_header(file, out));
-    fputs("datasets\n", out);
-    if (H5Ovisit2(file, H5_INDEX_NAME, H5_ITER_INC, visit_object, out, H5O_INFO_BASIC) != 0) {
-        status = eh_error(EH_INPUT, "the file is damaged");
-        goto done;
-    }
+    eh_status status = eh_hdf5_read_text(file, "format", &format);
     eh_hdf5_close(&file);
-    if (strcmp(format, "evenhand-shard") == 0)
+    if (status == EH_OK && strcmp(format, "evenhand-shard") == 0)
         status = print_shard(path, options, out);
-    else if (strcmp(format, "evenhand-scores") == 0)
+    else if (status == EH_OK && strcmp(format, "evenhand-scores") == 0)
         status = print_scores(path, options, out);
-done:
+    else if (status == EH_OK)
+        status = eh_error(EH_INPUT, "%s: neither a shard nor a score file, so it has no examples", path);
     eh_free(&format);
-    eh_hdf5_close(&file);
-    return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
+    return status;
 }

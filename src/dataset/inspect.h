@@ -1,4 +1,4 @@
-// Any HDF5 file of evenhand for a person: its header, its counts, an example as text and tokens, or a table's rows.
+// One example of a shard, as text and tokens, or one row of every table of a score file, for a person.
 #ifndef EH_DATASET_INSPECT_H
 #define EH_DATASET_INSPECT_H
 
@@ -13,7 +13,7 @@ typedef struct {
     const eh_tokenizer *tokenizer; // shows tokens as text beside their ids; NULL: ids only
 } eh_inspect_options;
 
-// Prints to `out`. EH_INPUT if it is no file of evenhand, or has no such row. Not collective.
-EH_CHECKED eh_status eh_inspect_file(const char *path, const eh_inspect_options *options, FILE *out);
+// Prints to `out`. EH_INPUT if it is neither, or has no such row. Not collective.
+EH_CHECKED eh_status eh_inspect_example(const char *path, const eh_inspect_options *options, FILE *out);
 
 #endif
