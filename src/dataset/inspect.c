@@ -70,8 +70,8 @@ static eh_status print_example(const eh_examples *e, const eh_inspect_options *o
     const int64_t i = options->row;
     if (i < 0 || i >= e->count)
         return eh_error(EH_INPUT, "there is no example %" PRId64 ", only %" PRId64 " in this file", i, e->count);
-    fprintf(out, "example %" PRId64 " of %" PRId64 " in this file: row %" PRIu64 " of the data set, group %s, %s\n", i,
-            e->count, e->source_rows[i], e->group_names[e->groups[i]], splits[e->splits[i]]);
+    fprintf(out, "example %" PRId64 " of %" PRId64 " in this file: row %" PRIu64 " of the data set, group %s, %s\n",
+            i + 1, e->count, e->source_rows[i], e->group_names[e->groups[i]], splits[e->splits[i]]);
     for (char **name = e->field_names; *name != NULL; name++) {
         const char *field = NULL;
         size_t size = 0;
