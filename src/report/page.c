@@ -254,8 +254,8 @@ static eh_status print_head(const eh_report_run *run, eh_string *html)
         EH_TRY(eh_string_append_text(html, ", trained from random initialisation."));
     }
     return eh_string_append_text(
-        html, "</p><nav aria-label=\"Sections\"><a href=\"#verdict\">Verdict</a><a href=\"#plots\">Plots"
-              "</a><a href=\"#tables\">Tables</a><a href=\"#items\">Items that changed</a><a "
+        html, "</p><nav aria-label=\"Sections\"><a href=\"#verdict\">Verdict</a> <a href=\"#plots\">Plots"
+              "</a> <a href=\"#tables\">Tables</a> <a href=\"#items\">Items that changed</a> <a "
               "href=\"#made\">How it was made</a></nav></header>\n<main>\n");
 }
 

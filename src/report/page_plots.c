@@ -11,6 +11,12 @@
 #define MOST_GROUPS 24
 #define MOST_PHASES 6
 
+// The second measurement of the base is a check, not a result: it would lie on the first.
+static bool is_shown(const eh_metric_results *metric, const eh_results *results, int64_t phase)
+{
+    return metric->phases[phase].table != NULL && strcmp(results->phases[phase].name, "control-repeat") != 0;
+}
+
 // "damage" of "control-damage".
 static const char *short_phase(const char *phase)
 {
@@ -56,7 +62,7 @@ static eh_status plot_groups(const eh_report_run *run, const eh_metric_results *
     eh_bar_group groups[MOST_GROUPS];
     int64_t phases[MOST_PHASES], phase_count = 0, group_count = 0;
     for (int64_t p = 0; p < results->phase_count && phase_count < MOST_PHASES; p++)
-        if (metric->phases[p].table != NULL) {
+        if (is_shown(metric, results, p)) {
             series[phase_count] = short_phase(results->phases[p].name);
             phases[phase_count++] = p;
         }
@@ -101,7 +107,7 @@ static eh_status plot_capability(const eh_report_run *run, const eh_metric_resul
     EH_TRY(EH_ALLOC(results->phase_count, &points));
     for (int64_t p = 0; p < results->phase_count; p++) {
         const eh_mark x = mark_of(capability, p, bits), y = mark_of(metric, p, bias);
-        if (isfinite(x.value) && isfinite(y.value))
+        if (is_shown(metric, results, p) && isfinite(x.value) && isfinite(y.value))
             points[count++] = (eh_point){
                 x.value, y.value, x.interval, y.interval, short_phase(results->phases[p].name), results->phases[p].name,
                 (int)p};
