@@ -7,7 +7,7 @@
 
 bool eh_stereoset_read(const eh_item *item, eh_stereoset_item *stereoset)
 {
-    *stereoset = (eh_stereoset_item){.intrasentence = strcmp(eh_item_field(item, "task"), "intrasentence") == 0,
+    *stereoset = (eh_stereoset_item){.intrasentence = strncmp(eh_item_field(item, "task"), "intra", 5) == 0,
                                      .target = eh_item_field(item, "target"),
                                      .context = eh_item_field(item, "context"),
                                      .position = {-1, -1, -1}};
