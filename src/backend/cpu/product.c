@@ -105,14 +105,14 @@ typedef struct {
     eh_cpu *cpu;
     const eh_product *product;
     eh_gemm gemm;
-    int64_t tile_rows, tile_columns, tiles_across;
+    int64_t tile_rows, tile_columns, tiles_down, tiles_across; // tasks go down first: the columns of b stay near
 } multiply_job;
 
 static void multiply_task(void *context, int64_t i, int worker)
 {
     const multiply_job *job = context;
     const eh_tensor *y = &job->product->y;
-    const int64_t top = i / job->tiles_across * job->tile_rows, left = i % job->tiles_across * job->tile_columns;
+    const int64_t top = i % job->tiles_down * job->tile_rows, left = i / job->tiles_down * job->tile_columns;
     eh_gemm tile = job->gemm;
     tile.m = tile.m - top < job->tile_rows ? tile.m - top : job->tile_rows;
     tile.n = tile.n - left < job->tile_columns ? tile.n - left : job->tile_columns;
@@ -148,6 +148,7 @@ static void choose_tiles(multiply_job *job)
     while (columns > panel && job->cpu->threads > 1 && down * ((n + columns - 1) / columns) < 3 * job->cpu->threads)
         columns /= 2;
     job->tile_columns = columns < panel ? panel : columns;
+    job->tiles_down = (m + job->tile_rows - 1) / job->tile_rows;
     job->tiles_across = (n + job->tile_columns - 1) / job->tile_columns;
 }
 
@@ -183,7 +184,6 @@ eh_status eh_cpu_multiply(eh_backend *backend, const eh_product *product)
         job.gemm.packed_b = eh_cpu_packed(cpu, &product->b, &job.gemm, &status);
         EH_TRY(status);
     }
-    const int64_t down = (m + job.tile_rows - 1) / job.tile_rows;
-    eh_cpu_run(cpu, down * job.tiles_across, multiply_task, &job);
+    eh_cpu_run(cpu, job.tiles_down * job.tiles_across, multiply_task, &job);
     return EH_OK;
 }
