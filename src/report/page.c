@@ -231,52 +231,82 @@ eh_status eh_page_table(const eh_table *table, bool several_runs, eh_string *htm
 
 // --- The page
 // -----------------------------------------------------------------------------------------------------------
-static eh_status print_head(const eh_report_run *run, eh_string *html)
+static eh_status print_model(const eh_job *job, eh_string *html)
 {
+    if (job->model.path != NULL) {
+        EH_TRY(eh_string_append_text(html, "Model: <code>"));
+        EH_TRY(eh_html_text(job->model.path, html));
+        return eh_string_append_text(html, "</code>.");
+    }
+    if (job->model.architecture == NULL)
+        return EH_OK;
+    EH_TRY(eh_string_append_text(html, "Model: "));
+    EH_TRY(eh_html_text(job->model.architecture, html));
+    return eh_string_append_text(html, ", trained from random initialisation.");
+}
+
+static eh_status print_head(const eh_report_run *runs, int64_t run_count, eh_string *html)
+{
+    const char *name = run_count > 1 ? runs[0].job->name : runs[0].results->name;
     EH_TRY(eh_string_append_text(
         html, "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
               "content=\"width=device-width,initial-scale=1\"><title>"));
-    EH_TRY(eh_html_text(run->results->name, html));
+    EH_TRY(eh_html_text(name, html));
     EH_TRY(eh_string_append_text(html, " - evenhand report</title><style>"));
     EH_TRY(eh_string_append_text(html, eh_page_style));
     EH_TRY(eh_string_append_text(html, "</style></head><body>\n<header class=\"top\"><p class=\"kicker\">evenhand "
                                        "report</p><h1>"));
-    EH_TRY(eh_html_text(run->results->name, html));
+    EH_TRY(eh_html_text(name, html));
     EH_TRY(eh_string_append_text(html, "</h1><p class=\"lead\">Does the treatment make the model less biased, or only "
                                        "worse? "));
-    if (run->job->model.path != NULL) {
-        EH_TRY(eh_string_append_text(html, "Model: <code>"));
-        EH_TRY(eh_html_text(run->job->model.path, html));
-        EH_TRY(eh_string_append_text(html, "</code>."));
-    } else if (run->job->model.architecture != NULL) {
-        EH_TRY(eh_string_append_text(html, "Model: "));
-        EH_TRY(eh_html_text(run->job->model.architecture, html));
-        EH_TRY(eh_string_append_text(html, ", trained from random initialisation."));
-    }
-    return eh_string_append_text(
-        html, "</p><nav aria-label=\"Sections\"><a href=\"#verdict\">Verdict</a> <a href=\"#plots\">Plots"
-              "</a> <a href=\"#tables\">Tables</a> <a href=\"#items\">Items that changed</a> <a "
-              "href=\"#made\">How it was made</a></nav></header>\n<main>\n");
+    if (run_count > 1)
+        EH_TRY(eh_string_printf(html, "%lld runs of a sweep beside each other.", (long long)run_count));
+    else
+        EH_TRY(print_model(runs[0].job, html));
+    EH_TRY(eh_string_append_text(html, "</p><nav aria-label=\"Sections\"><a href=\"#verdict\">Verdict</a> <a "
+                                       "href=\"#plots\">Plots</a> <a href=\"#tables\">Tables</a> "));
+    if (run_count == 1)
+        EH_TRY(eh_string_append_text(html, "<a href=\"#items\">Items that changed</a> "));
+    return eh_string_append_text(html, "<a href=\"#made\">How it was made</a></nav></header>\n<main>\n");
+}
+
+static eh_status print_run_heading(const eh_report_run *run, int64_t run_count, eh_string *html)
+{
+    if (run_count == 1)
+        return EH_OK;
+    EH_TRY(eh_string_append_text(html, "<h3>"));
+    EH_TRY(eh_html_text(run->results->name, html));
+    EH_TRY(eh_string_append_text(html, " (<a href=\""));
+    EH_TRY(eh_html_text(run->results->name, html));
+    return eh_string_append_text(html, "/report.html\">its own page</a>)</h3>\n");
 }
 
 eh_status eh_page_make(const eh_report_run *runs, int64_t run_count, const eh_table *tables, int64_t table_count,
                        eh_string *html)
 {
-    EH_TRY(print_head(&runs[0], html));
+    EH_TRY(print_head(runs, run_count, html));
     EH_TRY(eh_string_append_text(html, "<section id=\"verdict\">\n"));
-    for (int64_t r = 0; r < run_count; r++) EH_TRY(eh_page_verdict(&runs[r], html));
-    for (int64_t r = 0; r < run_count; r++) EH_TRY(print_cards(&runs[r], html));
-    EH_TRY(eh_string_append_text(html, "</section>\n"));
-    for (int64_t r = 0; r < run_count; r++) EH_TRY(eh_page_plots(&runs[r], html));
+    for (int64_t r = 0; r < run_count; r++) {
+        EH_TRY(print_run_heading(&runs[r], run_count, html));
+        EH_TRY(eh_page_verdict(&runs[r], html));
+        EH_TRY(print_cards(&runs[r], html));
+    }
+    EH_TRY(eh_string_append_text(html, "</section>\n<section id=\"plots\"><h2>Plots</h2><div class=\"charts\">\n"));
+    EH_TRY(run_count > 1 ? eh_page_sweep_plots(runs, run_count, html) : eh_page_plots(&runs[0], html));
     EH_TRY(eh_string_append_text(
-        html, "<section id=\"tables\"><h2>Tables</h2>\n<p class=\"note\">Every figure is computed from the "
-              "rows of the score files; <a href=\"tables/figures.csv\">figures.csv</a> holds all of "
-              "them, one a line.</p>\n"));
+        html, "</div></section>\n<section id=\"tables\"><h2>Tables</h2>\n<p class=\"note\">Every figure "
+              "is computed from the rows of the score files; <a href=\"tables/figures.csv\">figures.csv"
+              "</a> holds all of them, one a line.</p>\n"));
     for (int64_t t = 0; t < table_count; t++) EH_TRY(eh_page_table(&tables[t], run_count > 1, html));
-    EH_TRY(eh_string_append_text(html, "</section>\n<section id=\"items\"><h2>Items that changed</h2>\n"));
-    for (int64_t r = 0; r < run_count; r++) EH_TRY(eh_page_flips(&runs[r], html));
+    if (run_count == 1) {
+        EH_TRY(eh_string_append_text(html, "</section>\n<section id=\"items\"><h2>Items that changed</h2>\n"));
+        EH_TRY(eh_page_flips(&runs[0], html));
+    }
     EH_TRY(eh_string_append_text(html, "</section>\n<section id=\"made\"><h2>How it was made</h2>\n"));
-    for (int64_t r = 0; r < run_count; r++) EH_TRY(eh_page_provenance(&runs[r], html));
+    for (int64_t r = 0; r < run_count; r++) {
+        EH_TRY(print_run_heading(&runs[r], run_count, html));
+        EH_TRY(eh_page_provenance(&runs[r], html));
+    }
     EH_TRY(eh_string_append_text(html, "</section>\n</main><script>"));
     EH_TRY(eh_string_append_text(html, eh_page_script));
     return eh_string_append_text(html, "</script></body></html>\n");

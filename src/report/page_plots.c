@@ -241,7 +241,6 @@ static eh_status plot_stereoset(const eh_report_run *run, const eh_metric_result
 eh_status eh_page_plots(const eh_report_run *run, eh_string *html)
 {
     const eh_metric_results *metric = eh_results_metric(run->results, "stereoset/likelihood");
-    EH_TRY(eh_string_append_text(html, "<section id=\"plots\"><h2>Plots</h2><div class=\"charts\">\n"));
     if (metric != NULL)
         EH_TRY(plot_stereoset(run, metric, html));
     for (int64_t p = 0; run->truth != NULL && p < run->truth->phase_count; p++)
@@ -258,6 +257,36 @@ eh_status eh_page_plots(const eh_report_run *run, eh_string *html)
                 break;
             }
     }
-    EH_TRY(plot_training(run, html));
-    return eh_string_append_text(html, "</div></section>\n");
+    return plot_training(run, html);
+}
+
+// One figure over the runs of a sweep, before and after: the scaling curve where the runs are models of several sizes.
+static eh_status plot_over_runs(const eh_report_run *runs, int64_t run_count, const char *figure, const char *title,
+                                const char *caption, const char *unit, double reference, eh_string *html)
+{
+    static const char *const series[] = {"before", "after"};
+    eh_mark marks[MOST_GROUPS][2];
+    eh_bar_group groups[MOST_GROUPS];
+    int64_t count = 0;
+    for (int64_t r = 0; r < run_count && count < MOST_GROUPS; r++) {
+        const eh_metric_results *metric = eh_results_metric(runs[r].results, "stereoset/likelihood");
+        const int64_t f = metric == NULL ? -1 : eh_results_figure(metric, figure, NULL, "all");
+        if (f < 0)
+            continue;
+        for (int s = 0; s < 2; s++) marks[count][s] = mark_of(metric, eh_results_phase(runs[r].results, series[s]), f);
+        groups[count] = (eh_bar_group){runs[r].results->name, marks[count]};
+        count++;
+    }
+    const eh_chart chart = {title, caption, unit, reference, NULL};
+    return count == 0 ? EH_OK : eh_chart_bars(&chart, series, 2, groups, count, html);
+}
+
+eh_status eh_page_sweep_plots(const eh_report_run *runs, int64_t run_count, eh_string *html)
+{
+    EH_TRY(plot_over_runs(runs, run_count, "stereoset/margin", "Bias of each run",
+                          "Mean margin over both tasks; 0 is unbiased. Lines: 95 % intervals.", "nats", 0, html));
+    EH_TRY(plot_over_runs(runs, run_count, "stereoset/official-macro/SS", "Stereotype score of each run",
+                          "Drawn from 50, which is unbiased. Lines: 95 % intervals.", "%", 50, html));
+    return plot_over_runs(runs, run_count, "stereoset/official-macro/LM", "Language modelling score of each run",
+                          "Drawn from 50, which is guessing; 100 is best. Lines: 95 % intervals.", "%", 50, html);
 }

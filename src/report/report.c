@@ -36,9 +36,8 @@ done:
     return status;
 }
 
-static eh_status write_all(const eh_report_run *runs, int64_t run_count, const eh_log *log)
+static eh_status write_all(const eh_report_run *runs, int64_t run_count, const char *output, const eh_log *log)
 {
-    const char *output = runs[0].job->output;
     eh_table *tables = NULL;
     int64_t table_count = 0;
     eh_string folder = {0}, text = {0};
@@ -61,25 +60,59 @@ done:
     return status;
 }
 
-eh_status eh_report_make(const eh_job *job, const eh_log *log)
+// One run with everything that is computed of it.
+typedef struct {
+    eh_results results;
+    eh_truth truth;
+    eh_verdicts verdicts;
+} run_data;
+
+static void run_data_deinit(run_data *data)
+{
+    eh_verdicts_deinit(&data->verdicts);
+    eh_truth_deinit(&data->truth);
+    eh_results_deinit(&data->results);
+}
+
+static eh_status read_run(const eh_job *job, const char *name, const eh_log *log, run_data *data, eh_report_run *run)
 {
     const eh_bootstrap_settings settings = {.replicates = job->report.replicates, .seed = job->seed};
-    eh_results results = {0};
-    eh_truth truth = {0};
-    eh_verdicts verdicts = {0};
-    eh_status status = EH_OK;
     const double began = eh_seconds();
-    EH_TRY_OR(done, eh_results_read(job->name, job->output, &settings, log, &results));
-    EH_TRY_OR(done, find_truth(job, &results, &truth));
-    EH_TRY_OR(done, eh_verdicts_make(job, &results, &truth, &verdicts));
-    eh_log_line(log, "%lld phases, %lld score tables, %lld bootstrap replicates in %.1f s",
-                (long long)results.phase_count, (long long)results.metric_count, (long long)settings.replicates,
-                eh_seconds() - began);
-    const eh_report_run run = {job, &results, truth.phase_count > 0 ? &truth : NULL, &verdicts};
-    EH_TRY_OR(done, write_all(&run, 1, log));
+    EH_TRY(eh_results_read(name, job->output, &settings, log, &data->results));
+    EH_TRY(find_truth(job, &data->results, &data->truth));
+    EH_TRY(eh_verdicts_make(job, &data->results, &data->truth, &data->verdicts));
+    eh_log_line(log, "%s: %lld phases, %lld metrics, %lld bootstrap replicates in %.1f s", name,
+                (long long)data->results.phase_count, (long long)data->results.metric_count,
+                (long long)settings.replicates, eh_seconds() - began);
+    *run = (eh_report_run){job, &data->results, data->truth.phase_count > 0 ? &data->truth : NULL, &data->verdicts};
+    return EH_OK;
+}
+
+eh_status eh_report_make(const eh_job *job, const eh_log *log)
+{
+    run_data data = {0};
+    eh_report_run run;
+    eh_status status = read_run(job, job->name, log, &data, &run);
+    if (status == EH_OK)
+        status = write_all(&run, 1, job->output, log);
+    run_data_deinit(&data);
+    return status;
+}
+
+eh_status eh_report_make_sweep(const char *output, const eh_job *const *jobs, const char *const *names, int64_t count,
+                               const eh_log *log)
+{
+    run_data *data = NULL;
+    eh_report_run *runs = NULL;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, EH_ALLOC(count, &data));
+    EH_TRY_OR(done, EH_ALLOC(count, &runs));
+    for (int64_t r = 0; r < count; r++) EH_TRY_OR(done, read_run(jobs[r], names[r], log, &data[r], &runs[r]));
+    if (count > 0)
+        status = write_all(runs, count, output, log);
 done:
-    eh_verdicts_deinit(&verdicts);
-    eh_truth_deinit(&truth);
-    eh_results_deinit(&results);
+    for (int64_t r = 0; data != NULL && r < count; r++) run_data_deinit(&data[r]);
+    eh_free(&data);
+    eh_free(&runs);
     return status;
 }

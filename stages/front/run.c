@@ -12,6 +12,7 @@
 #include "core/string.h"
 #include "front.h"
 #include "io/atomic.h"
+#include "report/report.h"
 #include "sweep_table.h"
 
 typedef struct {
@@ -207,10 +208,41 @@ static eh_status run_all(front_run *front, int64_t first, int64_t last, int *exi
     return EH_OK;
 }
 
+// One page for the runs that were done. Their own pages are there already: if this one can't be made, that is said.
+static eh_status report_sweep(const front_run *front)
+{
+    const eh_job **jobs = NULL;
+    const char **names = NULL;
+    int64_t count = 0;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, EH_ALLOC(front->sweep.run_count, &jobs));
+    EH_TRY_OR(done, EH_ALLOC(front->sweep.run_count, &names));
+    for (int64_t i = 0; i < front->sweep.run_count; i++) {
+        const eh_run *run = &front->sweep.runs[i];
+        if (front->exit_codes[i] != 0 || !eh_step_wanted(&run->job, EH_STEP_REPORT))
+            continue;
+        jobs[count] = &run->job;
+        names[count++] = run->name;
+    }
+    if (count > 1)
+        status = eh_report_make_sweep(front->sweep.output, jobs, names, count, front->log);
+    if (status == EH_INPUT) {
+        eh_log_warning(front->log, "no page for the whole sweep: %s", eh_error_message());
+        eh_error_clear();
+        status = EH_OK;
+    }
+done:
+    eh_free(&jobs);
+    eh_free(&names);
+    return status;
+}
+
 static eh_status end_sweep(const front_run *front, int exit_code)
 {
     int64_t failed = 0;
     for (int64_t i = 0; i < front->sweep.run_count; i++) failed += front->exit_codes[i] != 0;
+    if (!was_stopped(exit_code))
+        EH_TRY(report_sweep(front));
     if (!was_stopped(exit_code))
         EH_TRY(eh_front_write_sweep_tables(&front->sweep, front->exit_codes));
     eh_log_line(front->log, "%lld of %lld runs done, one table for all: %s/tables",

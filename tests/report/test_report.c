@@ -216,6 +216,26 @@ static void test_a_run_becomes_tables_and_a_page(void **state)
         free(folder);
 }
 
+static void test_runs_of_a_sweep_stand_beside_each_other(void **state)
+{
+    (void)state;
+    char *folder = eh_test_folder_new();
+    eh_job job;
+    make_run(folder, "bbbb", &job);
+    char sweep[4096];
+    snprintf(sweep, sizeof sweep, "%s/sweep", folder);
+    const eh_log log = eh_log_to_stderr("test_report", true);
+    const eh_job *const jobs[] = {&job, &job};
+    const char *const names[] = {"small", "large"};
+    assert_int_equal(eh_report_make_sweep(sweep, jobs, names, 2, &log), EH_OK);
+    assert_holds(sweep, "report.html", "large/report.html", true);
+    assert_holds(sweep, "report.html", "Bias of each run", true);
+    assert_holds(sweep, "tables/table1.csv", "small,intrasentence,before,", true);
+    assert_holds(sweep, "tables/table1.csv", "large,intrasentence,before,", true);
+    eh_job_deinit(&job);
+    eh_test_folder_remove(&folder);
+}
+
 static void test_equal_digests_before_and_after_are_refused(void **state)
 {
     (void)state;
@@ -293,6 +313,7 @@ int main(int argc, char **argv)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_run_becomes_tables_and_a_page),
+        cmocka_unit_test(test_runs_of_a_sweep_stand_beside_each_other),
         cmocka_unit_test(test_equal_digests_before_and_after_are_refused),
         cmocka_unit_test(test_a_run_without_scores_is_refused_in_words),
         cmocka_unit_test(test_the_verdict_follows_the_table),
