@@ -116,11 +116,12 @@ def large() -> Tokenizer:
     """BLOOM's size: 250,680 tokens and as many merges, made up; its letters are those of the byte alphabet."""
     random = Random(2023)
     vocab = {letter: i for i, letter in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
-    tokens, merges = list(vocab), []
+    short, merges = list(vocab), []
     while len(vocab) < 250_680:
-        left, right = random.choice(tokens), random.choice(tokens)
-        if len(left + right) <= 12 and left + right not in vocab:
+        left, right = random.choice(short), random.choice(short)
+        if left + right not in vocab:
             vocab[left + right] = len(vocab)
-            tokens.append(left + right)
             merges.append((left, right))
+            if len(left + right) <= 8:
+                short.append(left + right)
     return bloom(models.BPE(vocab, merges))
