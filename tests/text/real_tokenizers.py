@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from random import Random
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
 
@@ -100,7 +100,56 @@ def t5_bytes() -> Tokenizer:
     return Tokenizer.from_str(json.dumps(data))
 
 
-ALL = {
+def t5_first() -> Tokenizer:
+    data = json.loads(t5().to_str())
+    for part in ("pre_tokenizer", "decoder"):
+        data[part]["prepend_scheme"] = "first"
+    return Tokenizer.from_str(json.dumps(data))
+
+
+def gpt2_spaced() -> Tokenizer:
+    """GPT-2 with a space put before the text, trimmed offsets, and added tokens that are words."""
+    data = json.loads(gpt2().to_str())
+    data["pre_tokenizer"]["add_prefix_space"] = True
+    data["post_processor"] |= {"add_prefix_space": True, "trim_offsets": True}
+    word = {"id": 50300, "content": "nurse", "single_word": True, "lstrip": True, "rstrip": True}
+    part = {"id": 50301, "content": "the", "single_word": False, "lstrip": False, "rstrip": True}
+    data["added_tokens"] += [word | {"normalized": True, "special": False}, part | {"normalized": False, "special": False}]
+    return Tokenizer.from_str(json.dumps(data))
+
+
+def gpt2_split() -> Tokenizer:
+    """Another regular expression, that of newer models, and whole words before merges."""
+    pattern = (
+        r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
+        r"|\s+(?!\S)|\s+"
+    )
+    data = json.loads(gpt2().to_str())
+    data["model"]["ignore_merges"] = True
+    split = {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+    data["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [split, data["pre_tokenizer"] | {"use_regex": False}]}
+    data["post_processor"] = {"type": "Sequence", "processors": [data["post_processor"]]}
+    return Tokenizer.from_str(json.dumps(data))
+
+
+def bpe_letters() -> Tokenizer:
+    """A BPE over characters with byte fall-back, the text one word, as sentencepiece's BPE models have it; trained here."""
+    lines = (shared() / "datasets/corpus/tinyshakespeare/input.txt").read_text(encoding="utf-8").split("\n")[:4000]
+    t = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    special = ["<unk>", "<s>", "</s>"] + [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=3000, special_tokens=special, show_progress=False)
+    t.train_from_iterator((word for line in lines for word in line.split()), trainer)
+    t.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    t.post_processor = processors.TemplateProcessing("<s> $A", "<s> $A <s>:1 $B:1", [("<s>", 1)])
+    t.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    data = json.loads(t.to_str())
+    data["added_tokens"] = [token for token in data["added_tokens"] if token["id"] < 3]
+    return Tokenizer.from_str(json.dumps(data))
+
+
+MODELS = {
     "gpt2": gpt2,
     "roberta": roberta,
     "bloom": bloom,
@@ -108,8 +157,15 @@ ALL = {
     "bert-cased": lambda: bert(False),
     "t5": t5,
     "t5-hub": t5_hub,
-    "t5-bytes": t5_bytes,
 }
+VARIANTS = {
+    "t5-bytes": t5_bytes,
+    "t5-first": t5_first,
+    "gpt2-spaced": gpt2_spaced,
+    "gpt2-split": gpt2_split,
+    "bpe-letters": bpe_letters,
+}
+ALL = MODELS | VARIANTS
 
 
 def large() -> Tokenizer:
