@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# The whole fine-tuning program on the planted world: the same bits on any number of ranks, after a stop, after kill -9 at
+# random moments (EVENHAND_TORTURE times, default 4) and after damage to its checkpoints.
+source "$EVENHAND_SOURCE/tests/support/checks.sh"
+export OMP_NUM_THREADS=1
+mpi() { local ranks=$1; shift; mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n "$ranks" "$@"; }
+finetune() { mpi "$1" "$EVENHAND_BIN/evenhand-finetune" "${job:-job.yaml}" --set "output=$2" "${@:3}"; }
+weights() { sha256sum <"$1/model/model.safetensors"; }
+losses() { cut -d, -f1-6 "$1/metrics.csv"; }
+
+cd "$work"
+"$EVENHAND_BIN/evenhand-plant" world --sentences 400 >/dev/null 2>&1
+cat >job.yaml <<'YAML'
+output: out
+device: cpu
+precision: fp32
+model: {architecture: bloom, config: {hidden_size: 32, n_layer: 2, n_head: 4}, tokenizer: world/tokenizer.json}
+data:
+  - {name: corpus, format: text, path: world/corpus.txt, use: train, task: lm, holdout: 0.05}
+  - {name: pairs, format: crows-pairs, path: world/pairs.csv, use: train, task: gap-fill}
+train: {epochs: 2, batch: 16, micro_batches: 4, lr: 2.0e-3, dropout: 0.1}
+YAML
+mpi 1 "$EVENHAND_BIN/evenhand-tokenize" job.yaml >log 2>&1 || { cat log; exit 1; }
+# Folders of other runs with the same shards.
+fresh() { rm -rf "$1"; mkdir "$1"; cp -r out/shards "$1/"; }
+
+# --- Any number of ranks ---
+for ranks in 1 2 3 4; do
+    fresh "r$ranks"
+    run finetune "$ranks" "r$ranks"
+    check "$ranks ranks: exit 0" equal "$code" 0
+    check "$ranks ranks: the weights of one" equal "$(weights "r$ranks")" "$(weights r1)"
+    check "$ranks ranks: the losses of one" equal "$(losses "r$ranks")" "$(losses r1)"
+done
+check 'it learnt' test "$(awk -F, 'NR == 2 { a = $3 } END { print ($3 < 0.8 * a) }' r1/metrics.csv)" = 1
+check 'held-out losses, two' equal "$(awk -F, 'NR > 1 && $4 != "" { n++ } END { print n }' r1/metrics.csv)" 2
+steps=$(($(wc -l <r1/metrics.csv) - 1))
+check 'the columns' equal "$(head -1 r1/metrics.csv)" 'step,epoch,loss,holdout_loss,grad_norm,lr,tokens_per_second,seconds'
+check 'a last checkpoint' test -f "r1/checkpoints/step-$(printf %08d "$steps").safetensors"
+
+fresh fast
+run finetune 2 fast --set train.reduction=fast
+check 'fast: exit 0' equal "$code" 0
+check 'fast: nearly the same loss' test "$(paste -d, <(tail -1 fast/metrics.csv) <(tail -1 r1/metrics.csv) |
+    awk -F, '{ d = $3 - $11; print (d < 0.01 && d > -0.01) }')" = 1
+
+# --- Stopped by a signal, then continued on other ranks ---
+long=(--set train.epochs=12)
+ranks_of() { pgrep -f "^[^ ]*/evenhand-finetune job.yaml --set output=$1 "; }
+fresh whole
+finetune 1 whole "${long[@]}" >/dev/null 2>&1
+fresh stopped
+(finetune 2 stopped "${long[@]}" >log 2>&1; echo $? >stopped/code) &
+for _ in $(seq 200); do [ "$(cat stopped/metrics.csv 2>/dev/null | wc -l)" -gt 5 ] && break; sleep 0.02; done
+kill -USR1 "$(ranks_of stopped | tail -1)"
+wait
+check 'SIGUSR1: exit 75' equal "$(cat stopped/code)" 75
+check 'SIGUSR1: it says so' has "$(cat log)" 'stopped on request after step'
+check 'SIGUSR1: a checkpoint' equal "$(ls stopped/checkpoints | wc -l)" 1
+run finetune 3 stopped "${long[@]}"
+check 'continued: exit 0' equal "$code" 0
+check 'continued: it says from where' has "$err" 'going on from stopped/checkpoints/step-'
+check 'continued: the weights of one run' equal "$(weights stopped)" "$(weights whole)"
+check 'continued: its losses' equal "$(losses stopped)" "$(losses whole)"
+
+# --- kill -9 at random moments, with a checkpoint every step or so ---
+fresh killed
+more=("${long[@]}" --set checkpoint.minutes=0.0002)
+kills=0
+for round in $(seq "${EVENHAND_TORTURE:-4}"); do
+    finetune "$((round % 3 + 1))" killed "${more[@]}" >log 2>&1 &
+    sleep "$((RANDOM % 2)).$((RANDOM % 9))"
+    victim=$(ranks_of killed | shuf -n 1)
+    [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null && kills=$((kills + 1))
+    wait
+    check "round $round: at most two checkpoints" test "$(ls killed/checkpoints 2>/dev/null | grep -c 'safetensors$')" -le 3
+done
+run finetune 2 killed "${more[@]}"
+check "after $kills kills: exit 0" equal "$code" 0
+check "after $kills kills: the weights of an undisturbed run" equal "$(weights killed)" "$(weights whole)"
+check "after $kills kills: its losses" equal "$(losses killed)" "$(losses whole)"
+
+# --- Damaged checkpoints ---
+fresh damaged
+finetune 1 damaged "${more[@]}" >/dev/null 2>&1
+check 'two checkpoints are kept' equal "$(ls damaged/checkpoints | wc -l)" 2
+newest=damaged/checkpoints/$(ls damaged/checkpoints | tail -1)
+printf 'X' | dd of="$newest" bs=1 seek=20000 conv=notrunc 2>/dev/null
+rm -r damaged/model
+run finetune 2 damaged "${more[@]}"
+check 'a flipped byte: exit 0' equal "$code" 0
+check 'a flipped byte: a warning' has "$err" 'the checkpoint before it is used'
+check 'a flipped byte: the same weights' equal "$(weights damaged)" "$(weights whole)"
+truncate -s 1000 damaged/checkpoints/*
+run finetune 2 damaged "${more[@]}"
+check 'both torn: from the start, the same weights' equal "$(weights damaged)" "$(weights whole)"
+
+# --- Divergence: a NaN among the weights stands for it ---
+fresh diverged
+cp -r r1/model bad
+printf '\x00\x00\xc0\x7f' | dd of=bad/model.safetensors bs=1 seek=$(($(stat -c %s bad/model.safetensors) - 4)) conv=notrunc 2>/dev/null
+sed 's|^model:.*|model: {path: bad}|' job.yaml >bad.yaml
+job=bad.yaml run finetune 2 diverged
+check 'NaN: exit 2' equal "$code" 2
+check 'NaN: one message' equal "$(grep -c 'training diverged' <<<"$err")" 1
+check 'NaN: it names the checkpoint' has "$err" 'the last good checkpoint is none'
+check 'NaN: no model is left' test ! -e diverged/model
+
+finish
