@@ -228,6 +228,17 @@ done:
     return status;
 }
 
+// An empty first or last answer leaves the separator's space at the end of the label: "; word", "word ;".
+static void strip_ends(eh_string *text)
+{
+    size_t begin = 0, end = text->size;
+    while (end > 0 && text->bytes[end - 1] == ' ') end--;
+    while (begin < end && text->bytes[begin] == ' ') begin++;
+    memmove(text->bytes, text->bytes + begin, end - begin);
+    text->size = end - begin;
+    text->bytes[text->size] = '\0';
+}
+
 eh_status eh_gap_find(const char *text, size_t text_size, const char *answer, size_t answer_size, eh_blank blank,
                       eh_gap *gap)
 {
@@ -248,6 +259,7 @@ eh_status eh_gap_find(const char *text, size_t text_size, const char *answer, si
     else
         EH_TRY_OR(done, eh_match_sequences(a.numbers, a.count, b.numbers, b.count, &matches, &match_count));
     EH_TRY_OR(done, walk(&a, &b, matches, match_count, blank, gap));
+    strip_ends(&gap->answer);
 done:
     eh_free(&matches);
     free_words(&a);
