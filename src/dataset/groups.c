@@ -5,6 +5,8 @@
 #include "core/memory.h"
 #include "core/string.h"
 
+enum { MOST_GROUPS = 4000 }; // their names are one attribute of at most 64 KiB of references
+
 static const eh_text everyone = {.bytes = "all", .size = 3};
 
 void eh_groups_deinit(eh_groups *groups)
@@ -29,8 +31,8 @@ eh_status eh_groups_add(eh_groups *groups, eh_text name)
         name = everyone;
     if (find(groups, name) >= 0)
         return EH_OK;
-    if (groups->count >= UINT16_MAX)
-        return eh_error(EH_INPUT, "more than %d groups: is the group's column the right one?", UINT16_MAX);
+    if (groups->count >= MOST_GROUPS)
+        return eh_error(EH_INPUT, "more than %d groups: is the group's column the right one?", MOST_GROUPS);
     char *copy = NULL;
     EH_TRY(eh_copy_bytes(name.bytes, name.size, &copy));
     const eh_status status = EH_APPEND(&groups->names, &groups->count, &groups->capacity, copy);

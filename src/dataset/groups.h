@@ -14,7 +14,7 @@ typedef struct {
 } eh_groups;
 
 void eh_groups_deinit(eh_groups *groups);
-// "" is the group "all". EH_INPUT for more than 65535 groups.
+// "" is the group "all". EH_INPUT for more than 4000 groups.
 EH_CHECKED eh_status eh_groups_add(eh_groups *groups, eh_text name);
 // The number of a group that was added.
 EH_CHECKED eh_status eh_groups_find(const eh_groups *groups, eh_text name, uint16_t *group);

@@ -47,14 +47,21 @@ static eh_status folder_of(const char *path, char **folder)
     return eh_copy_bytes(path, slash == path ? 1 : (size_t)(slash - path), folder);
 }
 
+eh_status eh_make_parent_folders(const char *path)
+{
+    char *folder = NULL;
+    EH_TRY(folder_of(path, &folder));
+    const eh_status status = eh_make_folders(folder);
+    eh_free(&folder);
+    return status;
+}
+
 eh_status eh_atomic_begin(const char *path, eh_atomic *atomic)
 {
     eh_string beside = {0};
-    char *folder = NULL;
     eh_status status = EH_OK;
     *atomic = (eh_atomic){0};
-    EH_TRY_OR(done, folder_of(path, &folder));
-    EH_TRY_OR(done, eh_make_folders(folder));
+    EH_TRY_OR(done, eh_make_parent_folders(path));
     EH_TRY_OR(done, eh_string_printf(&beside, "%s.part", path));
     EH_TRY_OR(done, eh_copy_string(path, &atomic->path));
     EH_TRY_OR(done, eh_copy_string(beside.bytes, &atomic->beside));
@@ -64,7 +71,6 @@ eh_status eh_atomic_begin(const char *path, eh_atomic *atomic)
 done:
     if (status != EH_OK)
         eh_atomic_discard(atomic);
-    eh_free(&folder);
     eh_string_deinit(&beside);
     return status;
 }

@@ -29,7 +29,8 @@ EH_CHECKED eh_status eh_atomic_write(const char *path, const void *bytes, size_t
 EH_CHECKED eh_status eh_atomic_flush(const char *path);
 EH_CHECKED eh_status eh_atomic_rename(const char *beside, const char *path);
 
-// mkdir -p.
+// mkdir -p, of the path itself or of the folder that it lies in.
 EH_CHECKED eh_status eh_make_folders(const char *path);
+EH_CHECKED eh_status eh_make_parent_folders(const char *path);
 
 #endif

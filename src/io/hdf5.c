@@ -1,12 +1,13 @@
 #include "io/hdf5.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "core/memory.h"
 
-enum { CHUNK_ELEMENTS = 1 << 16, DEFLATE_LEVEL = 4 };
+enum { CHUNK_ELEMENTS = 1 << 16, DEFLATE_LEVEL = 4, MEMORY_STEP = 1 << 20 };
 
 // Keeps the innermost entry of HDF5's error stack: that is where the cause is known.
 static herr_t innermost(unsigned depth, const H5E_error2_t *entry, void *words)
@@ -37,11 +38,15 @@ static eh_status file_access(hid_t *access)
 {
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL); // it prints nothing itself
     EH_TRY(EH_HDF5(*access = H5Pcreate(H5P_FILE_ACCESS)));
-    // Readable by HDF5 1.8 and later, but attributes may be longer than 64 KiB.
-    const herr_t result = H5Pset_libver_bounds(*access, H5F_LIBVER_V18, H5F_LIBVER_V110);
-    if (result < 0)
-        eh_hdf5_close(access);
-    return eh_hdf5_status(result, "H5Pset_libver_bounds");
+    return EH_OK;
+}
+
+// The same, but the file lies in memory and is never written by the library. The oldest layout is the library's default:
+// H5Fget_file_image of 1.10 spoils the checksum that the headers of newer ones have.
+static eh_status memory_access(hid_t *access)
+{
+    EH_TRY(file_access(access));
+    return EH_HDF5(H5Pset_fapl_core(*access, MEMORY_STEP, false));
 }
 
 eh_status eh_hdf5_create(const char *path, hid_t *file)
@@ -49,7 +54,7 @@ eh_status eh_hdf5_create(const char *path, hid_t *file)
     hid_t driver = -1, creation = -1;
     eh_status status = EH_OK;
     *file = -1;
-    EH_TRY_OR(done, file_access(&driver));
+    EH_TRY_OR(done, memory_access(&driver));
     EH_TRY_OR(done, EH_HDF5(creation = H5Pcreate(H5P_FILE_CREATE)));
     EH_TRY_OR(done, EH_HDF5(H5Pset_obj_track_times(creation, false)));
     EH_TRY_OR(done, EH_HDF5(*file = H5Fcreate(path, H5F_ACC_TRUNC, creation, driver)));
@@ -57,6 +62,54 @@ done:
     eh_hdf5_close(&creation);
     eh_hdf5_close(&driver);
     return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
+}
+
+eh_status eh_hdf5_edit(const char *path, hid_t *file)
+{
+    hid_t driver = -1;
+    eh_status status = EH_OK;
+    *file = -1;
+    EH_TRY_OR(done, memory_access(&driver));
+    EH_TRY_OR(done, EH_HDF5(*file = H5Fopen(path, H5F_ACC_RDWR, driver)));
+done:
+    eh_hdf5_close(&driver);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
+}
+
+static eh_status write_image(const char *path, const void *image, size_t size)
+{
+    const char *step = "cannot be written";
+    FILE *file = fopen(path, "wb");
+    bool ok = file != NULL;
+    if (ok) {
+        step = "writing failed";
+        ok = fwrite(image, 1, size, file) == size && fflush(file) == 0;
+        ok = ok && (fsync(fileno(file)) == 0 || errno == EINVAL); // EINVAL: a file system without fsync
+        const int reason = errno;
+        ok = fclose(file) == 0 && ok;
+        if (!ok) {
+            unlink(path);
+            errno = reason;
+        }
+    }
+    return ok ? EH_OK : eh_error(EH_MACHINE, "%s: %s: %s", path, step, strerror(errno));
+}
+
+eh_status eh_hdf5_save(hid_t *file, const char *path)
+{
+    char *image = NULL;
+    ssize_t size = 0;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, EH_HDF5(H5Fflush(*file, H5F_SCOPE_GLOBAL)));
+    EH_TRY_OR(done, EH_HDF5(size = H5Fget_file_image(*file, NULL, 0)));
+    EH_TRY_OR(done, EH_ALLOC(size, &image));
+    EH_TRY_OR(done, EH_HDF5(H5Fget_file_image(*file, image, (size_t)size)));
+    eh_hdf5_close(file); // first, so that the file is in memory once
+    EH_TRY_OR(done, write_image(path, image, (size_t)size));
+done:
+    eh_hdf5_close(file);
+    eh_free(&image);
+    return status;
 }
 
 eh_status eh_hdf5_open(const char *path, hid_t *file)

@@ -14,8 +14,15 @@
 #define EH_HDF5(call) eh_hdf5_status((int64_t)(call), #call)
 EH_CHECKED eh_status eh_hdf5_status(int64_t result, const char *call);
 
-// A fresh file by this process alone (the serial driver), whose bytes do not depend on the time of day.
+// A fresh file by this process alone, whose bytes do not depend on the time of day. It lies in memory until
+// eh_hdf5_save: a write that fails inside HDF5 (a full disk) makes the library crash when it ends, so it never writes
+// itself.
 EH_CHECKED eh_status eh_hdf5_create(const char *path, hid_t *file);
+// The same for a file that is there, read into memory to be added to.
+EH_CHECKED eh_status eh_hdf5_edit(const char *path, hid_t *file);
+// Writes such a file to `path`, flushed to the disk, and closes it in any case. EH_MACHINE if the disk is full: then
+// there is no such file.
+EH_CHECKED eh_status eh_hdf5_save(hid_t *file, const char *path);
 // EH_INPUT if it is not there or not an HDF5 file (cut off, for instance).
 EH_CHECKED eh_status eh_hdf5_open(const char *path, hid_t *file);
 // Closes whatever kind of object it is and sets -1; -1 is allowed. For what was only read, or after a failure.

@@ -306,21 +306,20 @@ static eh_status write_origin(hid_t file, const eh_scores_origin *origin)
 static eh_status write_file(const char *path, const eh_scores_origin *origin, const eh_score_table *tables,
                             int64_t table_count)
 {
-    eh_atomic atomic;
     hid_t file = -1;
+    eh_string beside = {0};
     eh_status status = EH_OK;
-    EH_TRY(eh_atomic_begin(path, &atomic)); // its stream only keeps the place: HDF5 writes the file by name
-    EH_TRY_OR(done, eh_hdf5_create(atomic.beside, &file));
+    EH_TRY_OR(done, eh_string_printf(&beside, "%s.part", path));
+    EH_TRY_OR(done, eh_make_parent_folders(path));
+    EH_TRY_OR(done, eh_hdf5_create(path, &file));
     EH_TRY_OR(done, write_origin(file, origin));
     for (int64_t t = 0; t < table_count; t++) EH_TRY_OR(done, write_table(file, &tables[t]));
-    const hid_t open = file;
-    file = -1;
-    EH_TRY_OR(done, EH_HDF5(H5Fclose(open)));
-    EH_TRY_OR(done, eh_atomic_commit(&atomic));
+    EH_TRY_OR(done, eh_hdf5_save(&file, beside.bytes));
+    EH_TRY_OR(done, eh_atomic_rename(beside.bytes, path));
 done:
     eh_hdf5_close(&file);
-    eh_atomic_discard(&atomic);
-    return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
+    eh_string_deinit(&beside);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "scores");
 }
 
 eh_status eh_scores_write(eh_comm *comm, const char *path, const eh_scores_origin *origin, const eh_score_table *tables,

@@ -5,7 +5,6 @@
 
 #include "core/memory.h"
 #include "core/version.h"
-#include "io/atomic.h"
 #include "io/hdf5.h"
 #include "io/shard_internal.h"
 
@@ -69,12 +68,10 @@ eh_status eh_shard_file_write(const char *path, const eh_shard_origin *origin, c
     EH_TRY_OR(done, eh_hdf5_create(path, &file));
     EH_TRY_OR(done, write_origin(file, origin, shard, field_names));
     EH_TRY_OR(done, write_datasets(file, examples));
-    const hid_t open = file;
-    file = -1;
-    EH_TRY_OR(done, EH_HDF5(H5Fclose(open)));
+    EH_TRY_OR(done, eh_hdf5_save(&file, path));
 done:
     eh_hdf5_close(&file);
-    return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
+    return status;
 }
 
 eh_status eh_shard_file_complete(const char *path, const char *const *group_names, int64_t shard_count)
@@ -83,16 +80,13 @@ eh_status eh_shard_file_complete(const char *path, const char *const *group_name
     while (group_names != NULL && group_names[group_count] != NULL) group_count++;
     hid_t file = -1;
     eh_status status = EH_OK;
-    EH_TRY_OR(done, EH_HDF5(file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT)));
+    EH_TRY_OR(done, eh_hdf5_edit(path, &file));
     EH_TRY_OR(done, eh_hdf5_write_texts(file, "groups", group_names, group_count));
     EH_TRY_OR(done, eh_hdf5_write_number(file, "shard_count", (uint64_t)shard_count));
-    const hid_t open = file;
-    file = -1;
-    EH_TRY_OR(done, EH_HDF5(H5Fclose(open)));
-    EH_TRY_OR(done, eh_atomic_flush(path));
+    EH_TRY_OR(done, eh_hdf5_save(&file, path));
 done:
     eh_hdf5_close(&file);
-    return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
+    return status;
 }
 
 // --- Reading ------------------------------------------------------------------------------------------------------

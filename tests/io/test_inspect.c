@@ -19,7 +19,7 @@ static void write_file(const char *path, uint64_t last_offset)
     assert_int_equal(eh_hdf5_write(file, "input_ids", H5T_NATIVE_UINT32, 10, ids), EH_OK);
     assert_int_equal(eh_hdf5_write(file, "text", H5T_NATIVE_UINT8, 12, "h\x1fllo\xc3\xa9t\xc3\xa9 2"), EH_OK);
     assert_int_equal(eh_hdf5_write(file, "text_offsets", H5T_NATIVE_UINT64, 3, offsets), EH_OK);
-    eh_hdf5_close(&file);
+    assert_int_equal(eh_hdf5_save(&file, path), EH_OK);
 }
 
 static void test_shows_attributes_shapes_values_and_texts(void **state)
