@@ -116,7 +116,10 @@ eh_status eh_ratio_add(eh_ratio *ratio, const float *found, const float *expecte
             errors[i] = INFINITY; // NaN is as wrong as can be
     }
     qsort(errors, (size_t)count, sizeof *errors, compare_descending);
-    const double all = errors[0] / (8 * noise + 1e-6), most = errors[(count - 1) / 100] / (8 * noise99 + 1e-7);
+    const double place = 0.01 * (double)(count - 1); // NumPy's quantile: linear between neighbours
+    const int64_t above = (int64_t)place, below = above + 1 < count ? above + 1 : above;
+    const double quantile = errors[above] + (errors[below] - errors[above]) * (place - (double)above);
+    const double all = errors[0] / (8 * noise + 1e-6), most = quantile / (8 * noise99 + 1e-7);
     ratio->worst = fmax(ratio->worst, fmax(all, most));
     ratio->compared += count;
     eh_free(&errors);
