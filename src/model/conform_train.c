@@ -166,6 +166,38 @@ static bool is_key_bias(const eh_model *model, const eh_slot *slot, int64_t i)
     return t->qkv_layout == EH_QKV_PER_HEAD ? i / t->head_size % 3 == 1 : i / width == 1;
 }
 
+// Adam divides by the gradient's size: where the first gradient g is small, an error d of it that its own bound allows
+// moves the first step lr g / (|g| + eps) by lr eps d / (|g| + eps)^2. The found value may be off by that much more.
+static eh_status allow_for_rounding(eh_conform *conform, const training *t, int64_t p, float *found,
+                                    const eh_expected *expected)
+{
+    const eh_parameter *parameter = &eh_model_parameters(t->model)[p];
+    eh_expected gradient = {0}, norm = {0}, rate = {0};
+    char path[320];
+    eh_status status = EH_OK;
+    snprintf(path, sizeof path, "train/grads/%s", parameter->name);
+    EH_TRY_OR(done, eh_expected_read(conform, path, &gradient));
+    EH_TRY_OR(done, eh_expected_read(conform, "train/grad_norm", &norm));
+    EH_TRY_OR(done, eh_expected_read(conform, "train/learning_rate", &rate));
+    const double clip = 1 / fmax((double)norm.floats[0] + 1e-6, 1), eps = 1e-8, error = 8 * gradient.noise * clip;
+    for (int64_t i = 0; i < parameter->count && gradient.count == parameter->count; i++) {
+        const double size = fmax(fabs((double)gradient.floats[i]) * clip - error, 0) + eps;
+        const double off = (double)found[i] - (double)expected->floats[i];
+        const double allowed = fmin((double)rate.floats[0] * eps * error / (size * size), (double)rate.floats[0]);
+        if (is_key_bias(t->model, &t->model->layout.slots[p], i))
+            found[i] = expected->floats[i];
+        else if (gradient.floats[i] != 0) // one that is exactly 0 (an unused embedding) leaves the parameter as it is
+            found[i] = (float)((double)expected->floats[i] + copysign(fmax(fabs(off) - allowed, 0), off));
+        if (isnan(off))
+            found[i] = NAN;
+    }
+done:
+    eh_expected_deinit(&gradient);
+    eh_expected_deinit(&norm);
+    eh_expected_deinit(&rate);
+    return status;
+}
+
 // All parameters of train/<group> against a block on the host.
 static eh_status compare_block(eh_conform *conform, training *t, const char *group, bool is_weights)
 {
@@ -182,9 +214,8 @@ static eh_status compare_block(eh_conform *conform, training *t, const char *gro
         if (expected.count != parameter->count)
             status = eh_error(EH_INPUT, "%s: %s has %lld values, the model has %lld", conform->name, path,
                               (long long)expected.count, (long long)parameter->count);
-        for (int64_t i = 0; status == EH_OK && is_weights && i < parameter->count; i++)
-            if (is_key_bias(t->model, &t->model->layout.slots[p], i))
-                expected.floats[i] = t->block[parameter->offset + i];
+        if (status == EH_OK && is_weights)
+            status = allow_for_rounding(conform, t, p, t->block + parameter->offset, &expected);
         if (status == EH_OK)
             status = eh_ratio_add(&ratio, t->block + parameter->offset, expected.floats, expected.count, expected.noise,
                                   expected.noise99);
