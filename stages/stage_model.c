@@ -22,20 +22,40 @@ eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder)
     return slash ? eh_copy_bytes(path, (size_t)(slash - path), folder) : eh_copy_string(".", folder);
 }
 
-static eh_status vocabulary_size(const eh_stage *stage, int64_t *size)
+// The ids of the tokenizer's special tokens, under the names that they have in config.json.
+static void add_special_ids(const eh_tokenizer *tokenizer, json_t *config)
+{
+    static const char *const names[][3] = {{"bos_token_id", "<s>", "<|endoftext|>"},
+                                           {"eos_token_id", "</s>", "<|endoftext|>"},
+                                           {"pad_token_id", "<pad>", "[PAD]"},
+                                           {"decoder_start_token_id", "<pad>", "<pad>"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        for (int token = 1; token < 3; token++) {
+            const int32_t id = eh_tokenizer_id(tokenizer, names[i][token]);
+            if (id >= 0 && json_object_get(config, names[i][0]) == NULL)
+                json_object_set_new(config, names[i][0], json_integer(id));
+        }
+}
+
+// What a random model's config leaves out and the tokenizer knows.
+static eh_status complete_from_tokenizer(const eh_stage *stage, json_t *config)
 {
     char *folder = NULL;
     eh_string path = {0};
     eh_tokenizer *tokenizer = NULL;
     eh_status status = EH_OK;
     EH_TRY_OR(done, eh_stage_tokenizer_folder(stage, &folder));
-    if (folder == NULL)
+    if (folder == NULL && json_object_get(config, "vocab_size") == NULL)
         EH_TRY_OR(done, eh_error(EH_INPUT,
                                  "%s: model.config has no vocab_size, and there is no model.tokenizer to take it from",
                                  stage->job.path));
+    if (folder == NULL)
+        goto done;
     EH_TRY_OR(done, eh_string_printf(&path, "%s/tokenizer.json", folder));
     EH_TRY_OR(done, eh_tokenizer_open(path.bytes, &tokenizer));
-    *size = eh_tokenizer_vocab_size(tokenizer);
+    if (json_object_get(config, "vocab_size") == NULL)
+        json_object_set_new(config, "vocab_size", json_integer(eh_tokenizer_vocab_size(tokenizer)));
+    add_special_ids(tokenizer, config);
 done:
     eh_tokenizer_close(&tokenizer);
     eh_string_deinit(&path);
@@ -48,14 +68,10 @@ static eh_status complete_config(const eh_stage *stage, char **text)
     const eh_job_model *model = &stage->job.model;
     eh_status status = EH_OK;
     json_t *config = model->config ? json_loads(model->config, 0, NULL) : json_object();
-    int64_t size = 0;
     if (!json_is_object(config))
         EH_TRY_OR(done, eh_error(EH_INPUT, "%s: model.config is not a mapping", stage->job.path));
     json_object_set_new(config, "model_type", json_string(model->architecture));
-    if (json_object_get(config, "vocab_size") == NULL) {
-        EH_TRY_OR(done, vocabulary_size(stage, &size));
-        json_object_set_new(config, "vocab_size", json_integer(size));
-    }
+    EH_TRY_OR(done, complete_from_tokenizer(stage, config));
     char *dumped = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
     status = dumped ? eh_copy_string(dumped, text) : eh_error(EH_MACHINE, "out of memory");
     free(dumped);
