@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "core/signals.h"
 #include "core/string.h"
+#include "train/freeze.h"
 #include "train/metrics_file.h"
 #include "train/resume.h"
 
@@ -120,9 +121,27 @@ static eh_status one_step(training_run *run, bool *stop)
     return due || *stop ? save(run) : EH_OK;
 }
 
+// What the schema knows and this program does not do yet must not pass for done.
+static eh_status refuse_what_is_missing(const eh_job *job)
+{
+    const char *missing = job->memory.zero > 0                         ? "memory.zero above 0"
+                          : strcmp(job->memory.recompute, "none") != 0 ? "memory.recompute"
+                          : strcmp(job->memory.offload, "none") != 0   ? "memory.offload"
+                          : strcmp(job->train.method, "lora") == 0     ? "train.method: lora"
+                          : job->train.kl > 0                          ? "train.kl"
+                          : job->train.l2 > 0                          ? "train.l2"
+                          : strcmp(job->precision, "fp16") == 0        ? "training in fp16 (loss scaling)"
+                                                                       : NULL;
+    return missing ? eh_error(EH_INPUT, "%s: %s is not in this version", job->path, missing) : EH_OK;
+}
+
 static eh_status begin(training_run *run)
 {
     const eh_training *training = run->training;
+    eh_status status = refuse_what_is_missing(training->job);
+    if (status == EH_OK)
+        status = eh_freeze(&training->job->train, training->model);
+    EH_TRY(eh_comm_agree(training->comm, status));
     EH_TRY(eh_trainer_init(training->comm, training->backend, training->model, training->job, training->set,
                            &run->trainer));
     EH_TRY(eh_comm_agree(training->comm, eh_string_printf(&run->checkpoints, "%s/checkpoints", training->folder)));

@@ -44,6 +44,23 @@ check 'fast: exit 0' equal "$code" 0
 check 'fast: nearly the same loss' test "$(paste -d, <(tail -1 fast/metrics.csv) <(tail -1 r1/metrics.csv) |
     awk -F, '{ d = $3 - $11; print (d < 0.01 && d > -0.01) }')" = 1
 
+# --- bf16 products with fp32 masters; frozen weights ---
+for ranks in 1 2; do
+    fresh "bf16-$ranks"
+    run finetune "$ranks" "bf16-$ranks" --set precision=bf16
+    check "bf16, $ranks ranks: exit 0" equal "$code" 0
+done
+check 'bf16: the same losses on two ranks' equal "$(losses bf16-1)" "$(losses bf16-2)"
+check 'bf16: the loss curve of fp32 within 2 %' test "$(paste -d, bf16-1/metrics.csv r1/metrics.csv | awk -F, '
+    NR > 1 { d = $3 - $11; n++; if (d > 0.02 * $11 || -d > 0.02 * $11) bad++ } END { print (n > 10 && bad + 0 == 0) }')" = 1
+fresh frozen
+run finetune 2 frozen --set train.method=freeze --set train.freeze=norms
+check 'freeze: exit 0' equal "$code" 0
+check 'freeze: the trained weights are counted' has "$err" ' 384 trained weights'
+run finetune 2 frozen --set train.method=freeze --set train.freeze=nomrs --force
+check 'freeze: a wrong word: exit 2' equal "$code" 2
+check 'freeze: a wrong word is named' has "$err" "'nomrs' fits no weight"
+
 # --- Stopped by a signal, then continued on other ranks ---
 long=(--set train.epochs=12)
 ranks_of() { pgrep -f "^[^ ]*/evenhand-finetune job.yaml --set output=$1 "; }
