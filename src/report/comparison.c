@@ -13,6 +13,8 @@
 
 void eh_comparison_deinit(eh_comparison *comparison)
 {
+    eh_free(&comparison->from_estimates);
+    eh_free(&comparison->to_estimates);
     eh_free(&comparison->differences);
     eh_free(&comparison->p);
     eh_free(&comparison->tests);
@@ -137,6 +139,8 @@ done:
 
 static eh_status allocate(eh_comparison *comparison, int64_t figures)
 {
+    EH_TRY(EH_ALLOC(figures, &comparison->from_estimates));
+    EH_TRY(EH_ALLOC(figures, &comparison->to_estimates));
     EH_TRY(EH_ALLOC(figures, &comparison->differences));
     EH_TRY(EH_ALLOC(figures, &comparison->p));
     EH_TRY(EH_ALLOC(figures, &comparison->tests));
@@ -149,23 +153,20 @@ static eh_status compare_samples(pairing *pair, const eh_bootstrap_settings *set
 {
     const int64_t figures = pair->from->figure_count, clusters = pair->from->cluster_count;
     eh_status status = EH_OK;
-    eh_estimate *from = NULL, *to = NULL;
     EH_TRY_OR(done, allocate(comparison, figures));
-    EH_TRY_OR(done, EH_ALLOC(figures, &from));
-    EH_TRY_OR(done, EH_ALLOC(figures, &to));
     EH_TRY_OR(done, EH_ALLOC(figures * clusters, &pair->from_clusters));
     EH_TRY_OR(done, EH_ALLOC(figures * clusters, &pair->to_clusters));
     EH_TRY_OR(done, EH_ALLOC(clusters, &pair->contributions));
     EH_TRY_OR(done, EH_ALLOC(clusters, &pair->weights));
-    EH_TRY_OR(done, eh_bootstrap_pair(pair->from, pair->to, settings, from, to, comparison->differences));
+    EH_TRY_OR(done, eh_bootstrap_pair(pair->from, pair->to, settings, comparison->from_estimates,
+                                      comparison->to_estimates, comparison->differences));
     EH_TRY_OR(done, eh_cluster_figures(pair->from, pair->from_clusters));
     EH_TRY_OR(done, eh_cluster_figures(pair->to, pair->to_clusters));
     comparison->item_count = pair->from->item_count;
-    for (int64_t f = 0; f < figures; f++) test_figure(pair, f, from[f].value, to[f].value, comparison);
+    for (int64_t f = 0; f < figures; f++)
+        test_figure(pair, f, comparison->from_estimates[f].value, comparison->to_estimates[f].value, comparison);
     EH_TRY_OR(done, adjust(pair->from, comparison));
 done:
-    eh_free(&from);
-    eh_free(&to);
     eh_free(&pair->from_clusters);
     eh_free(&pair->to_clusters);
     eh_free(&pair->contributions);

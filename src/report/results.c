@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <glob.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -99,18 +100,36 @@ static const eh_score_table *table_of(const eh_phase *phase, const char *name)
     return NULL;
 }
 
-static eh_status measure_phase(const eh_phase *phase, const eh_bootstrap_settings *settings, eh_metric_results *metric,
-                               eh_phase_figures *figures)
+static eh_status prepare_phase(const eh_phase *phase, eh_metric_results *metric, eh_phase_figures *figures)
 {
     figures->table = table_of(phase, metric->name);
     if (figures->table == NULL)
         return EH_OK;
-    eh_status status = eh_metric_sample(figures->table, &figures->sample);
-    if (status == EH_OK)
-        status = EH_ALLOC(figures->sample.figure_count, &figures->estimates);
-    if (status == EH_OK && figures->sample.item_count > 0)
-        status = eh_bootstrap_sample(&figures->sample, settings, figures->estimates);
+    const eh_status status = eh_metric_sample(figures->table, &figures->sample);
     return status == EH_OK ? EH_OK : eh_error_context(status, "%s: table '%s'", phase->path, metric->name);
+}
+
+// The estimates that a comparison made are the phase's own if the other phase lacks none of its items.
+static eh_status take_estimates(const eh_comparison *comparison, const eh_estimate *estimates,
+                                eh_phase_figures *figures)
+{
+    if (figures->estimates != NULL || comparison->item_count != figures->sample.item_count)
+        return EH_OK;
+    EH_TRY(EH_ALLOC(figures->sample.figure_count, &figures->estimates));
+    memcpy(figures->estimates, estimates, (size_t)figures->sample.figure_count * sizeof *estimates);
+    return EH_OK;
+}
+
+static eh_status measure_phase(const eh_phase *phase, const eh_bootstrap_settings *settings, eh_phase_figures *figures)
+{
+    if (figures->table == NULL || figures->estimates != NULL)
+        return EH_OK;
+    EH_TRY(EH_ALLOC(figures->sample.figure_count, &figures->estimates));
+    for (int64_t f = 0; f < figures->sample.figure_count; f++) figures->estimates[f].value = NAN;
+    if (figures->sample.item_count == 0)
+        return EH_OK;
+    const eh_status status = eh_bootstrap_sample(&figures->sample, settings, figures->estimates);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "%s", phase->path);
 }
 
 static eh_status add_comparison(const eh_results *results, const eh_bootstrap_settings *settings, const eh_log *log,
@@ -123,6 +142,10 @@ static eh_status add_comparison(const eh_results *results, const eh_bootstrap_se
     eh_comparison *comparison = &metric->comparisons[metric->comparison_count++];
     *comparison = (eh_comparison){.from = from, .to = to};
     const eh_status status = eh_compare(first, second, settings, comparison, metric->figure_count);
+    if (status == EH_OK) {
+        EH_TRY(take_estimates(comparison, comparison->from_estimates, &metric->phases[from]));
+        return take_estimates(comparison, comparison->to_estimates, &metric->phases[to]);
+    }
     if (status != EH_INPUT)
         return status;
     eh_log_warning(log, "%s: %s and %s can't be compared: %s", metric->name, results->phases[from].name,
@@ -155,14 +178,17 @@ static eh_status add_metric(const char *table_name, const eh_bootstrap_settings 
     EH_TRY(eh_copy_string(table_name, &metric->name));
     EH_TRY(EH_ALLOC(results->phase_count, &metric->phases));
     for (int64_t p = 0; p < results->phase_count; p++) {
-        EH_TRY(measure_phase(&results->phases[p], settings, metric, &metric->phases[p]));
+        EH_TRY(prepare_phase(&results->phases[p], metric, &metric->phases[p]));
         if (metric->first_phase >= 0 || metric->phases[p].table == NULL)
             continue;
         metric->first_phase = p;
         metric->figure_count = metric->phases[p].sample.figure_count;
         metric->figures = metric->phases[p].sample.figures;
     }
-    return compare_phases(results, settings, log, metric);
+    EH_TRY(compare_phases(results, settings, log, metric));
+    for (int64_t p = 0; p < results->phase_count; p++)
+        EH_TRY(measure_phase(&results->phases[p], settings, &metric->phases[p]));
+    return EH_OK;
 }
 
 eh_status eh_results_read(const char *name, const char *folder, const eh_bootstrap_settings *settings,

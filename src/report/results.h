@@ -27,12 +27,13 @@ typedef struct {
 typedef struct {
     int64_t from, to; // phases
     int64_t item_count;
-    eh_estimate *differences; // [figure_count]
-    double *p;                // [figure_count] of "no difference", by `tests`
-    const char **tests;       // [figure_count] "sign-flip", "McNemar mid-p", "bootstrap"
-    double *mcnemar;          // [figure_count] McNemar's mid-p where items are hits or misses, else NaN
-    double *p_table, *p_all;  // Holm over the main figures; Benjamini-Hochberg over all
-    char *trouble;            // NULL, or why there are no differences
+    eh_estimate *from_estimates, *to_estimates; // [figure_count] on those items
+    eh_estimate *differences;                   // [figure_count]
+    double *p;                                  // [figure_count] of "no difference", by `tests`
+    const char **tests;                         // [figure_count] "sign-flip", "McNemar mid-p", "bootstrap"
+    double *mcnemar;         // [figure_count] McNemar's mid-p where items are hits or misses, else NaN
+    double *p_table, *p_all; // Holm over the main figures; Benjamini-Hochberg over all
+    char *trouble;           // NULL, or why there are no differences
 } eh_comparison;
 
 typedef struct {
