@@ -82,6 +82,10 @@ eh_status eh_chart_slopes(const eh_chart *chart, const eh_slope *slopes, int64_t
         eh_range_take_mark(&range, &slopes[i].before);
         eh_range_take_mark(&range, &slopes[i].after);
     }
+    if (strcmp(chart->unit, "%") == 0) { // a change of a tenth of a point must not look like one of ten
+        eh_range_take(&range, range.high - 4);
+        range.high = fmin(range.high, 100);
+    }
     const double height = 250, top = 14, bottom = 218, left = 40, right = 250;
     const eh_axis y = eh_axis_make(range.low, range.high, bottom, top, 5);
     EH_TRY(eh_chart_open(chart, WIDTH, height, html));

@@ -133,6 +133,19 @@ static eh_status print_card(const eh_report_run *run, const eh_metric_results *m
     return eh_string_append_text(html, "</p></div>\n");
 }
 
+// What the other metrics' main figures are called on a card; the definition's name where there is no better one.
+static void other_name(const eh_figure_info *info, char *name, size_t size)
+{
+    static const struct {
+        const char *figure, *words;
+    } known[] = {{"crows/lm-eval/metric", "CrowS-Pairs: stereotypical sentence preferred, % (50 is unbiased)"},
+                 {"perplexity/bits-per-byte", "Held-out text: bits per byte (less is better)"}};
+    snprintf(name, size, "%s, %s", info->name, info->unit);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(info->name, known[i].figure) == 0)
+            snprintf(name, size, "%s", known[i].words);
+}
+
 static eh_status print_cards(const eh_report_run *run, eh_string *html)
 {
     static const struct {
@@ -156,8 +169,7 @@ static eh_status print_cards(const eh_report_run *run, eh_string *html)
             if (!info->main || strcmp(info->scope, "all") != 0 || info->null_picker[0] != '\0')
                 continue;
             char name[160];
-            snprintf(name, sizeof name, "%s%s%s", info->name, strcmp(info->unit, "%") == 0 ? "" : ", ",
-                     strcmp(info->unit, "%") == 0 ? "" : info->unit);
+            other_name(info, name, sizeof name);
             EH_TRY(print_card(run, other, f, name, strcmp(info->unit, "%") == 0 ? 1 : 3, html));
             break;
         }
@@ -204,7 +216,10 @@ eh_status eh_page_table(const eh_table *table, bool several_runs, eh_string *htm
     EH_TRY(eh_html_text(table->title, html));
     EH_TRY(eh_string_append_text(html, "</h3><div class=\"scroll\" tabindex=\"0\"><table><thead><tr>"));
     for (int64_t c = begin; c < table->column_count; c++) {
-        EH_TRY(eh_string_append_text(html, "<th scope=\"col\">"));
+        bool numbers = false;
+        for (int64_t r = 0; r < table->row_count; r++)
+            numbers = numbers || table->cells[r * table->column_count + c].has_estimate;
+        EH_TRY(eh_string_append_text(html, numbers ? "<th scope=\"col\" class=\"num\">" : "<th scope=\"col\">"));
         EH_TRY(eh_html_text(table->columns[c], html));
         EH_TRY(eh_string_append_text(html, "</th>"));
     }

@@ -51,10 +51,11 @@ const char eh_page_style[] =
     ".scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px;margin:0 0 6px}"
     "table{border-collapse:collapse;width:100%;font-size:.87rem;font-variant-numeric:tabular-nums}"
     "th,td{padding:6px 11px;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}"
-    "th{font-weight:600;color:var(--soft);white-space:nowrap}td.num{text-align:right;white-space:nowrap}"
+    "th{font-weight:600;color:var(--soft);white-space:nowrap}td.num,th.num{text-align:right}"
     "tr:last-child td{border-bottom:0}td.wide{min-width:17em}tr.change td{background:color-mix(in srgb,var(--blue) "
     "7%,transparent);font-weight:600}"
-    "tr.first td{border-top:2px solid var(--line)}td .ci{color:var(--soft);font-weight:400;font-size:.9em}"
+    "tr.first td{border-top:2px solid var(--line)}td "
+    ".ci{display:inline-block;white-space:nowrap;color:var(--soft);font-weight:400;font-size:.9em}"
     "td.grey,td.grey .ci{color:var(--grey);font-style:italic}"
     "details{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px 16px;margin:0 0 10px}"
     "summary{cursor:pointer;font-weight:600}details[open]>summary{margin-bottom:.6em}"
@@ -78,7 +79,7 @@ const char eh_page_style[] =
     "input[type=search]{display:none}main,header.top{max-width:none;padding:0}section{break-inside:auto}h2{break-after:"
     "avoid}"
     ".scroll{overflow:visible}.charts{grid-template-columns:1fr 1fr}tr{break-inside:avoid}table{font-size:8pt}"
-    "th,td{padding:3px 5px}td.num{white-space:normal}}";
+    "th,td{padding:3px 5px}}";
 
 const char eh_page_script[] =
     "document.querySelectorAll('input[type=search]').forEach(function(field){field.hidden=false;"

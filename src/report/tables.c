@@ -345,7 +345,7 @@ static eh_status add_truth(table_list *list, const eh_report_run *runs, int64_t 
     EH_TRY(
         begin(list, "truth", "Measured against planted bias",
               "Least squares over pairs of a people and an attribute: mean margin (nats) = intercept + slope x planted "
-              "log-odds. Brackets: 95 % by Student's t.",
+              "log-odds; the slope's ends are 95 % by Student's t.",
               COLUMNS("run", "phase", "pairs", "slope", "slope low", "slope high", "intercept", "R2"), 8, &table));
     for (int64_t r = 0; r < run_count; r++)
         for (int64_t p = 0; runs[r].truth != NULL && p < runs[r].truth->phase_count; p++) {
