@@ -165,6 +165,93 @@ static eh_status score_likelihoods(work *w)
     return eh_batcher_score(w->batcher, w->asked, w->item_count);
 }
 
+// The prompts of a chunk, as eh_generate wants them.
+typedef struct {
+    work *work;
+    int64_t prompt_count, samples;
+    int64_t *item_ids; // [prompt_count] row of the data set and number of the prompt, in one
+    int64_t *owners;   // [prompt_count] item of the chunk
+    int64_t *offsets;  // [prompt_count + 1]
+    int32_t *ids;
+} prompts;
+
+#define PROMPTS_MOST 1024 // of one item
+
+static eh_status collect_prompts(work *w, prompts *p)
+{
+    int64_t ids = 0;
+    for (int64_t i = 0; i < w->item_count; i++) {
+        const eh_requests *r = &w->items[i].asked.requests;
+        EH_ASSERT(r->prompt_count <= PROMPTS_MOST);
+        p->prompt_count += r->prompt_count;
+        for (int64_t k = 0; k < r->prompt_count; k++) ids += r->prompts[2 * k + 1];
+    }
+    EH_TRY(EH_ALLOC(p->prompt_count, &p->item_ids));
+    EH_TRY(EH_ALLOC(p->prompt_count, &p->owners));
+    EH_TRY(EH_ALLOC(p->prompt_count + 1, &p->offsets));
+    EH_TRY(EH_ALLOC(ids, &p->ids));
+    int64_t n = 0;
+    for (int64_t i = 0; i < w->item_count; i++) {
+        work_item *item = &w->items[i];
+        const eh_requests *r = &item->asked.requests;
+        item->text_count = r->prompt_count * p->samples;
+        EH_TRY(EH_ALLOC(item->text_count, &item->texts));
+        for (int64_t k = 0; k < r->prompt_count; k++, n++) {
+            const int64_t count = r->prompts[2 * k + 1];
+            memcpy(p->ids + p->offsets[n], r->ids + r->prompts[2 * k], (size_t)count * sizeof(int32_t));
+            p->offsets[n + 1] = p->offsets[n] + count;
+            p->owners[n] = i;
+            p->item_ids[n] = item->item.index * PROMPTS_MOST + k;
+        }
+    }
+    return EH_OK;
+}
+
+static eh_status take_text(void *context, const eh_generated *generated)
+{
+    const prompts *p = context;
+    int64_t n = 0;
+    while (n < p->prompt_count && p->item_ids[n] != generated->item) n++;
+    EH_ASSERT(n < p->prompt_count && generated->sample < p->samples);
+    work_item *item = &p->work->items[p->owners[n]];
+    const int64_t prompt = generated->item % PROMPTS_MOST;
+    eh_string text = {0};
+    int32_t *ids = NULL;
+    EH_TRY(EH_ALLOC(generated->count, &ids));
+    if (generated->count > 0)
+        memcpy(ids, generated->ids, (size_t)generated->count * sizeof *ids);
+    eh_answer_text *answer = &item->texts[prompt * p->samples + generated->sample];
+    *answer = (eh_answer_text){.prompt = prompt,
+                               .sample = generated->sample,
+                               .ids = ids,
+                               .count = generated->count,
+                               .ended_by_eos = generated->ended_by_eos};
+    EH_TRY(eh_string_append(&text, "", 0));
+    const eh_status status =
+        eh_tokenizer_decode(p->work->setup->tokenizer, generated->ids, generated->count, true, &text);
+    answer->text = text.bytes;
+    answer->size = text.size;
+    return status;
+}
+
+static eh_status generate_texts(work *w)
+{
+    eh_generation generation = {.samples = 1, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
+    generation.eos = w->setup->special.eos;
+    generation.seed = w->setup->seed;
+    w->metric->generation(w->setup, &generation);
+    prompts p = {.work = w, .samples = generation.samples};
+    eh_status status = collect_prompts(w, &p);
+    if (status == EH_OK && p.prompt_count > 0)
+        status =
+            eh_generate(w->evaluator->model, &generation, p.prompt_count, p.ids, p.offsets, p.item_ids, take_text, &p);
+    eh_free(&p.item_ids);
+    eh_free(&p.owners);
+    eh_free(&p.offsets);
+    eh_free(&p.ids);
+    return status;
+}
+
 static eh_answers answers_of(const work *w, const work_item *item)
 {
     return (eh_answers){.sequence_count = item->asked.requests.sequence_count,
@@ -234,6 +321,8 @@ static eh_status run_chunk(work *w, const int64_t *indices, int64_t count)
     EH_TRY(begin_chunk(w, indices, count));
     if (w->metric->answers & EH_LIKELIHOODS)
         EH_TRY(score_likelihoods(w));
+    if (w->metric->answers & EH_GENERATIONS)
+        EH_TRY(generate_texts(w));
     if (w->metric->answers & EH_CLASSES)
         EH_TRY(classify_texts(w));
     return write_rows(w);

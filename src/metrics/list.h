@@ -5,6 +5,8 @@
 // clang-format off
 #define EH_METRIC_LIST(X)            \
     X(eh_metric_stereoset_likelihood) \
+    X(eh_metric_stereoset_prompt)     \
+    X(eh_metric_stereoset_study)      \
     X(eh_metric_crows)               \
     X(eh_metric_perplexity)
 // clang-format on
