@@ -85,6 +85,11 @@ static eh_status reserve_model(eh_batcher *b)
     return eh_model_reserve(b->model, &b->reserved);
 }
 
+void eh_batcher_reserve_again(eh_batcher *batcher)
+{
+    batcher->reserved = (eh_batch_limits){0};
+}
+
 static eh_batch as_batch(const eh_batcher *b, bool typed)
 {
     const bool decodes = b->decoder_count > 0;

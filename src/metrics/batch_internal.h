@@ -18,6 +18,8 @@ typedef struct {
 typedef struct eh_batcher eh_batcher;
 EH_CHECKED eh_status eh_batcher_new(eh_model *model, int64_t batch_tokens, eh_batcher **batcher);
 void eh_batcher_free(eh_batcher **batcher);
+// After something else has reserved the model's memory (generation does).
+void eh_batcher_reserve_again(eh_batcher *batcher);
 // Fills the log-probabilities of all items.
 EH_CHECKED eh_status eh_batcher_score(eh_batcher *batcher, eh_asked *const *asked, int64_t count);
 // Class probabilities [texts, labels] of tokenized texts (a classifier's own batcher).

@@ -245,6 +245,7 @@ static eh_status generate_texts(work *w)
     if (status == EH_OK && p.prompt_count > 0)
         status =
             eh_generate(w->evaluator->model, &generation, p.prompt_count, p.ids, p.offsets, p.item_ids, take_text, &p);
+    eh_batcher_reserve_again(w->batcher);
     eh_free(&p.item_ids);
     eh_free(&p.owners);
     eh_free(&p.offsets);
@@ -351,13 +352,26 @@ static eh_status run_all(work *w, eh_work_queue *queue)
 
 // --- The whole ------------------------------------------------------------------------------------------------------
 
-// What a row depends on beside its item: enough to know the journals of another run from those of this one.
+static const char *or_none(const char *text)
+{
+    return text == NULL ? "-" : text;
+}
+
+// What a row depends on beside its item: the journals of a run that differs in any of it are of no use.
 static eh_status journal_key(const work *w, eh_string *key)
 {
     const eh_metric_setup *setup = w->setup;
-    EH_TRY(eh_string_printf(key, "%s %s %llu %lld", setup->model_sha256, setup->data_key,
-                            (unsigned long long)setup->seed, (long long)w->examples->count));
-    return EH_OK;
+    const eh_job_metric *m = setup->settings;
+    const eh_job_switches *s = &setup->job->switches;
+    EH_TRY(eh_string_printf(key, "%s %s %llu %s %s", setup->model_sha256, setup->data_key,
+                            (unsigned long long)setup->seed, or_none(setup->job->device),
+                            or_none(setup->job->precision)));
+    EH_TRY(eh_string_printf(key, " %s %s %s %s %s %lld %lld", or_none(m->protocol), or_none(m->orders),
+                            or_none(m->wording), or_none(m->classifier), or_none(m->lexicon), (long long)m->samples,
+                            (long long)m->max_new_tokens));
+    return eh_string_printf(key, " %s %d %d %d %d %d %d", or_none(setup->job->preset), (int)s->answer_parser,
+                            (int)s->prompt_iteration, (int)s->max_length, (int)s->score_text, (int)s->honest_mode,
+                            (int)s->regard_groups);
 }
 
 static eh_status prepare(work *w)
