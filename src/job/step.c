@@ -43,7 +43,7 @@ bool eh_step_wanted(const eh_job *job, eh_step step)
     case EH_STEP_EVALUATE_AFTER:
         return job->evaluate_count > 0 && trains(job);
     case EH_STEP_REPORT:
-        return job->evaluate_count > 0 || trains(job);
+        return job->evaluate_count > 0;
     case EH_STEP_COUNT:
         break;
     }

@@ -142,6 +142,7 @@ static void test_which_steps_a_job_wants(void **state)
     assert_true(eh_step_wanted(&job, EH_STEP_EVALUATE_AFTER));
     job.evaluate_count = 0;
     assert_false(eh_step_wanted(&job, EH_STEP_EVALUATE_BEFORE));
+    assert_false(eh_step_wanted(&job, EH_STEP_REPORT));
     assert_int_equal(eh_step_find("evaluate", "after"), EH_STEP_EVALUATE_AFTER);
     assert_int_equal(eh_step_find("evaluate", "control-placebo"), EH_STEP_COUNT);
 }
