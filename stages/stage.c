@@ -9,6 +9,7 @@
 
 #include "core/clock.h"
 #include "core/memory.h"
+#include "core/sha256.h"
 #include "core/signals.h"
 #include "core/string.h"
 #include "core/version.h"
@@ -190,14 +191,26 @@ done:
 }
 
 // The step's stamp goes when the step begins and comes back when it has succeeded.
-static eh_status begin_step(eh_stage *stage)
+static eh_status begin_step(eh_stage *stage, eh_step step)
 {
-    const eh_step step = eh_step_find(stage->name, stage->phase);
-    if (step == EH_STEP_COUNT)
-        return EH_OK;
-    EH_TRY(EH_ALLOC(65, &stage->key));
     EH_TRY(eh_step_key(&stage->job, step, stage->key));
     return eh_step_unmark(&stage->job, step);
+}
+
+// What rank 0 alone does, on behalf of all: the output folder, the step's key.
+static eh_status prepare(eh_stage *stage, bool force)
+{
+    const eh_step step = eh_step_find(stage->name, stage->phase);
+    eh_status status = EH_OK;
+    if (step != EH_STEP_COUNT)
+        status = EH_ALLOC(EH_SHA256_TEXT, &stage->key);
+    if (status == EH_OK && eh_comm_rank(stage->comm) == 0) {
+        status = claim_output(stage, force);
+        if (status == EH_OK && step != EH_STEP_COUNT)
+            status = begin_step(stage, step);
+    }
+    EH_TRY(agree_with_leader(stage, status));
+    return step != EH_STEP_COUNT ? eh_comm_broadcast(stage->comm, stage->key, EH_SHA256_TEXT, 0) : EH_OK;
 }
 
 // --- Begin and end -------------------------------------------------------------------------------------------------
@@ -205,17 +218,10 @@ static eh_status begin_step(eh_stage *stage)
 static eh_status begin(eh_stage *stage, const stage_arguments *arguments, int argc, char **argv)
 {
     EH_TRY(eh_comm_begin(&argc, &argv, &stage->comm));
-    const bool leads = eh_comm_rank(stage->comm) == 0;
-    stage->log.speaks = leads;
+    stage->log.speaks = eh_comm_rank(stage->comm) == 0;
     stage->profile = arguments->profile;
     EH_TRY(read_job(stage, arguments));
-    eh_status status = EH_OK;
-    if (leads) {
-        status = claim_output(stage, arguments->force);
-        if (status == EH_OK)
-            status = begin_step(stage);
-    }
-    return agree_with_leader(stage, status);
+    return prepare(stage, arguments->force);
 }
 
 eh_status eh_stage_begin(eh_stage *stage, const char *name, int argc, char **argv)

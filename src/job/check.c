@@ -132,8 +132,23 @@ static eh_status check_metric(const eh_job *job, int64_t index)
                     (long long)index + 1, metric->metric, metric->data);
 }
 
+// Settings that would change the result and that this version can't do: refused, so that none is passed over in
+// silence.
+static eh_status refuse_unbuilt(const eh_job *job)
+{
+    const char *what = NULL;
+    if (!is(job->train.method, "full"))
+        what = "train.method: this version trains all weights ('full')";
+    else if (job->train.kl > 0 || job->train.l2 > 0)
+        what = "train.kl, train.l2: this version has no penalties against forgetting (0)";
+    else if (job->switches.select == EH_SELECT_TASK_AND_CAPABILITY)
+        what = "switches.select: this version keeps the last weights ('last') or the best held-out loss ('held-out')";
+    return what == NULL ? EH_OK : eh_error(EH_INPUT, "%s: %s", job->path, what);
+}
+
 eh_status eh_job_complete(eh_job *job)
 {
+    EH_TRY(refuse_unbuilt(job));
     EH_TRY(complete_name(job));
     EH_TRY(check_model(job));
     EH_TRY(complete_config(job));

@@ -74,7 +74,7 @@ static void test_designs_example_is_read(void **state)
         "data:\n"
         "  - {name: crows, format: crows-pairs, path: data/c.csv, use: train, task: gap-fill, holdout: 0.05}\n"
         "  - {name: stereoset, format: stereoset, path: data/dev.json, use: evaluate}\n"
-        "train:  {epochs: 6, batch: 21, lr: 3.0e-4, schedule: cosine, weight_decay: 0.02, clip: 2.0, method: lora}\n"
+        "train:  {epochs: 6, batch: 21, lr: 3.0e-4, schedule: cosine, weight_decay: 0.02, clip: 2.0, method: full}\n"
         "memory: {zero: 1, recompute: blocks, offload: none}\n"
         "evaluate:\n"
         "  - {metric: stereoset, protocol: likelihood}\n"
@@ -91,7 +91,7 @@ static void test_designs_example_is_read(void **state)
     assert_int_equal(job.train.batch, 21);
     assert_close(job.train.lr, 3e-4, 0);
     assert_string_equal(job.train.schedule, "cosine");
-    assert_string_equal(job.train.method, "lora");
+    assert_string_equal(job.train.method, "full");
     assert_int_equal(job.memory.zero, 1);
     assert_int_equal(job.evaluate_count, 2);
     assert_string_equal(job.evaluate[0].orders, "all");
@@ -182,6 +182,8 @@ static void test_keys_that_need_each_other(void **state)
         "have");
     assert_refused(MODEL "evaluate: [{metric: perplexity, data: wiki}]\n",
                    "jobs/demo.yaml: evaluate entry 1 (perplexity): there is no data set named 'wiki'");
+    assert_refused(MODEL "train: {method: lora}\n",
+                   "jobs/demo.yaml: train.method: this version trains all weights ('full')");
     assert_refused(MODEL "sweep: {train.lr: [1, 2]}\n",
                    "jobs/demo.yaml:2: this job has a sweep, so it is several runs: 'evenhand run' starts each");
 }

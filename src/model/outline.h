@@ -1,0 +1,24 @@
+// What a model would need, from its configuration alone: nothing is allocated and no weights are read. For plans.
+#ifndef EH_MODEL_OUTLINE_H
+#define EH_MODEL_OUTLINE_H
+
+#include "model/model.h"
+
+typedef struct {
+    eh_model_kind kind;
+    eh_head head;
+    int64_t vocab_size, hidden_size, max_length;
+    eh_special_ids special;
+    int64_t parameter_count; // elements of all parameters
+    int64_t block_count;     // with the padding between them, as eh_model_weight_count
+    int64_t matrix_count;    // elements of the matrices that each token is multiplied with: no embeddings, no output layer
+    size_t activation_bytes;
+} eh_model_outline;
+
+// `where` begins messages; config_json as in eh_model_new. Not collective.
+EH_CHECKED eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dtype compute, eh_model_use use,
+                                         const eh_batch_limits *limits, eh_model_outline *outline);
+// The text of FOLDER/config.json; eh_free.
+EH_CHECKED eh_status eh_model_config_text(const char *folder, char **config_json);
+
+#endif
