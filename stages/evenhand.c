@@ -10,6 +10,7 @@ static const eh_front_command commands[] = {
     {"run", "JOB", "tokenize, evaluate, fine-tune, evaluate again, report; skips what is up to date", eh_front_run},
     {"submit", "JOB", "the same through Slurm: a job for each step, arrays for a sweep", eh_front_submit},
     {"status", "JOB", "where a job stands", eh_front_status},
+    {"plan", "JOB", "what a training needs in memory and time, before it runs", eh_front_plan},
     {"inspect", "FILE", "show an HDF5 file: shards, scores, checkpoints", eh_front_inspect},
     {"doctor", "", "what this machine has, and what is missing", eh_front_doctor},
 };

@@ -8,9 +8,9 @@
 #include "core/memory.h"
 #include "text/tokenizer.h"
 
-eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder)
+static eh_status tokenizer_folder(const eh_job *job, char **folder)
 {
-    const eh_job_model *model = &stage->job.model;
+    const eh_job_model *model = &job->model;
     const char *path = model->tokenizer ? model->tokenizer : model->path;
     *folder = NULL;
     if (path == NULL)
@@ -20,6 +20,11 @@ eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder)
     if (stat(path, &about) == 0 && S_ISDIR(about.st_mode))
         return eh_copy_string(path, folder);
     return slash ? eh_copy_bytes(path, (size_t)(slash - path), folder) : eh_copy_string(".", folder);
+}
+
+eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder)
+{
+    return tokenizer_folder(&stage->job, folder);
 }
 
 // The ids of the tokenizer's special tokens, under the names that they have in config.json.
@@ -38,17 +43,17 @@ static void add_special_ids(const eh_tokenizer *tokenizer, json_t *config)
 }
 
 // What a random model's config leaves out and the tokenizer knows.
-static eh_status complete_from_tokenizer(const eh_stage *stage, json_t *config)
+static eh_status complete_from_tokenizer(const eh_job *job, json_t *config)
 {
     char *folder = NULL;
     eh_string path = {0};
     eh_tokenizer *tokenizer = NULL;
     eh_status status = EH_OK;
-    EH_TRY_OR(done, eh_stage_tokenizer_folder(stage, &folder));
+    EH_TRY_OR(done, tokenizer_folder(job, &folder));
     if (folder == NULL && json_object_get(config, "vocab_size") == NULL)
         EH_TRY_OR(done, eh_error(EH_INPUT,
                                  "%s: model.config has no vocab_size, and there is no model.tokenizer to take it from",
-                                 stage->job.path));
+                                 job->path));
     if (folder == NULL)
         goto done;
     EH_TRY_OR(done, eh_string_printf(&path, "%s/tokenizer.json", folder));
@@ -63,15 +68,15 @@ done:
     return status;
 }
 
-static eh_status complete_config(const eh_stage *stage, char **text)
+eh_status eh_starting_config(const eh_job *job, char **text)
 {
-    const eh_job_model *model = &stage->job.model;
+    const eh_job_model *model = &job->model;
     eh_status status = EH_OK;
     json_t *config = model->config ? json_loads(model->config, 0, NULL) : json_object();
     if (!json_is_object(config))
-        EH_TRY_OR(done, eh_error(EH_INPUT, "%s: model.config is not a mapping", stage->job.path));
+        EH_TRY_OR(done, eh_error(EH_INPUT, "%s: model.config is not a mapping", job->path));
     json_object_set_new(config, "model_type", json_string(model->architecture));
-    EH_TRY_OR(done, complete_from_tokenizer(stage, config));
+    EH_TRY_OR(done, complete_from_tokenizer(job, config));
     char *dumped = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
     status = dumped ? eh_copy_string(dumped, text) : eh_error(EH_MACHINE, "out of memory");
     free(dumped);
@@ -88,7 +93,7 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
     if (wanted->path) {
         status = eh_model_open(stage->backend, wanted->path, compute, use, model);
     } else if (wanted->architecture) {
-        status = complete_config(stage, &config);
+        status = eh_starting_config(&stage->job, &config);
         if (status == EH_OK)
             status = eh_model_new(stage->backend, config, stage->job.seed, compute, use, model);
     } else {

@@ -59,6 +59,8 @@ void eh_comm_slice(const eh_comm *comm, int64_t total, int64_t *first, int64_t *
 typedef struct eh_tree_reducer eh_tree_reducer;
 // Buffers of `count` floats. EH_MACHINE with the size if they do not fit.
 EH_CHECKED eh_status eh_tree_reducer_new(eh_comm *comm, int64_t count, int64_t leaf_count, eh_tree_reducer **reducer);
+// How many buffers of `count` floats rank `rank` of `size` holds, for plans; not collective.
+int eh_tree_reducer_buffers(int64_t leaf_count, int rank, int size);
 void eh_tree_reducer_free(eh_tree_reducer **reducer);
 // Which leaves this rank computes; not collective.
 void eh_tree_reducer_leaves(const eh_tree_reducer *reducer, int64_t *first, int64_t *count);

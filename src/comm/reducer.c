@@ -93,6 +93,13 @@ static eh_tree_stack plan_owner(int64_t leaf_count, int place, int places, int *
     return stack;
 }
 
+int eh_tree_reducer_buffers(int64_t leaf_count, int rank, int size)
+{
+    int slots;
+    plan_owner(leaf_count, rank, size, &slots);
+    return slots > 0 ? slots : rank == 0; // a place for the result, in any case
+}
+
 // A node's pieces after its ranks' have been added up. Slots are numbered rank after rank on the node; slot_first
 // (may be NULL) receives where each local rank's begin, and the total.
 static eh_status plan_node(const eh_tree_reducer *reducer, int node, eh_tree_stack *stack, eh_tree_merge *merges,

@@ -11,7 +11,7 @@ typedef struct {
     eh_special_ids special;
     int64_t parameter_count; // elements of all parameters
     int64_t block_count;     // with the padding between them, as eh_model_weight_count
-    int64_t matrix_count;    // elements of the matrices that each token is multiplied with: no embeddings, no output layer
+    int64_t matrix_count; // elements of the matrices that each token is multiplied with: no embeddings, no output layer
     size_t activation_bytes;
 } eh_model_outline;
 

@@ -47,6 +47,7 @@ EH_CHECKED eh_status eh_front_one_word(const eh_front_options *options, const ch
 eh_status eh_front_run(const eh_front_options *options, const eh_log *log, int *exit_code);
 eh_status eh_front_status(const eh_front_options *options, const eh_log *log, int *exit_code);
 eh_status eh_front_submit(const eh_front_options *options, const eh_log *log, int *exit_code);
+eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int *exit_code);
 eh_status eh_front_inspect(const eh_front_options *options, const eh_log *log, int *exit_code);
 eh_status eh_front_doctor(const eh_front_options *options, const eh_log *log, int *exit_code);
 
