@@ -12,6 +12,7 @@ static const eh_front_command commands[] = {
     {"status", "JOB", "where a job stands", eh_front_status},
     {"plan", "JOB", "what a training needs in memory and time, before it runs", eh_front_plan},
     {"inspect", "FILE", "show an HDF5 file: shards, scores, checkpoints", eh_front_inspect},
+    {"conform", "DIR", "check this build against expected values", eh_front_conform},
     {"doctor", "", "what this machine has, and what is missing", eh_front_doctor},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

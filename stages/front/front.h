@@ -23,6 +23,7 @@ typedef struct {
     const char *only_run;   // --run NUMBER
     const char *only_steps; // --step NAMES
     const char *stereoset;  // conform --stereoset DEV.json
+    const char *only;       // conform --only
     const char *device;     // conform --device
     const char **slurm;     // words handed on to sbatch
     int64_t slurm_count;
@@ -47,6 +48,7 @@ EH_CHECKED eh_status eh_front_one_word(const eh_front_options *options, const ch
 eh_status eh_front_run(const eh_front_options *options, const eh_log *log, int *exit_code);
 eh_status eh_front_status(const eh_front_options *options, const eh_log *log, int *exit_code);
 eh_status eh_front_submit(const eh_front_options *options, const eh_log *log, int *exit_code);
+eh_status eh_front_conform(const eh_front_options *options, const eh_log *log, int *exit_code);
 eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int *exit_code);
 eh_status eh_front_inspect(const eh_front_options *options, const eh_log *log, int *exit_code);
 eh_status eh_front_doctor(const eh_front_options *options, const eh_log *log, int *exit_code);

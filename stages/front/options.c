@@ -27,6 +27,7 @@ static const front_option options_table[] = {
     {"--dry-run", "", "say what would be started, start nothing", FLAG, AT(dry_run), "run submit"},
     {"--gpu", "NAME", "plan for t4, a100, h100 or this machine (measured)", TEXT, AT(gpu), "plan"},
     {"--device", "NAME", "auto, reference, cpu or cuda", TEXT, AT(device), "conform"},
+    {"--only", "NAME", "models whose name holds this", TEXT, AT(only), "conform"},
     {"--stereoset", "DEV.json", "score published prediction files", TEXT, AT(stereoset), "conform"},
     {"--run", "NUMBER", "only this run of a sweep, from 0", TEXT, AT(only_run), "run"},
     {"--step", "NAMES", "only these steps, such as tokenize,evaluate-before", TEXT, AT(only_steps), "run"},
