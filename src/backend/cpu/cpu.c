@@ -19,17 +19,20 @@ static bool can_run(const eh_cpu_kernels *kernels)
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c") &&
                __builtin_cpu_supports("bmi2");
 #endif
-    return kernels == &eh_cpu_kernels_base;
+    return kernels == &eh_cpu_kernels_base || kernels == &eh_cpu_kernels_wide;
 }
 
-// The best that the machine has, or the one that EVENHAND_CPU_ISA asks for: avx512, avx2 or baseline.
+// The best that the machine has, or the one that EVENHAND_CPU_ISA asks for: avx512, avx2, baseline, or wide (for
+// tests).
 static eh_status choose_kernels(const eh_cpu_kernels **chosen)
 {
     static const struct {
         const char *name;
         const eh_cpu_kernels *kernels;
-    } known[] = {
-        {"avx512", &eh_cpu_kernels_avx512}, {"avx2", &eh_cpu_kernels_avx2}, {"baseline", &eh_cpu_kernels_base}};
+    } known[] = {{"avx512", &eh_cpu_kernels_avx512},
+                 {"avx2", &eh_cpu_kernels_avx2},
+                 {"baseline", &eh_cpu_kernels_base},
+                 {"wide", &eh_cpu_kernels_wide}};
     const char *wanted = getenv("EVENHAND_CPU_ISA");
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (wanted != NULL && strcmp(wanted, known[i].name) != 0)
@@ -41,7 +44,7 @@ static eh_status choose_kernels(const eh_cpu_kernels **chosen)
         if (wanted != NULL)
             return eh_error(EH_MACHINE, "EVENHAND_CPU_ISA asks for %s, which this machine lacks", wanted);
     }
-    return eh_error(EH_INPUT, "EVENHAND_CPU_ISA is '%s'; there are avx512, avx2 and baseline", wanted);
+    return eh_error(EH_INPUT, "EVENHAND_CPU_ISA is '%s'; there are avx512, avx2, baseline and wide", wanted);
 }
 
 static void cpu_close(eh_backend *backend)

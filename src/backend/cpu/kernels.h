@@ -76,6 +76,7 @@ typedef struct {
 } eh_cpu_kernels;
 
 extern const eh_cpu_kernels eh_cpu_kernels_base; // what every machine of this kind has
+extern const eh_cpu_kernels eh_cpu_kernels_wide; // for tests: as AVX-512's, in plain C
 extern const eh_cpu_kernels eh_cpu_kernels_avx2, eh_cpu_kernels_avx512;
 
 #endif

@@ -1,5 +1,7 @@
 // Vectors of EH_WIDTH floats, by gcc's vector extension, with the few operations that need an instruction of their own.
-// The file that includes this has set EH_ISA_AVX512 or EH_ISA_AVX2, or neither: then plain C that any machine runs.
+// The file that includes this has set EH_ISA_AVX512 or EH_ISA_AVX2, or neither: then plain C that any machine runs,
+// four lanes at a time, or 16 with EH_ISA_WIDE, which shows on any machine that what AVX-512 runs is right but for its
+// instructions.
 #ifndef EH_BACKEND_CPU_VECTOR_H
 #define EH_BACKEND_CPU_VECTOR_H
 
@@ -13,7 +15,7 @@
 #include <immintrin.h>
 #endif
 
-#if defined(EH_ISA_AVX512)
+#if defined(EH_ISA_AVX512) || defined(EH_ISA_WIDE)
 enum { EH_WIDTH = 16 };
 #elif defined(EH_ISA_AVX2)
 enum { EH_WIDTH = 8 };
@@ -47,7 +49,7 @@ static inline void v_store_part(float *y, vf v, int64_t count)
     memcpy(y, &v, (size_t)count * sizeof *y);
 }
 
-#if defined(EH_ISA_AVX512)
+#if defined(EH_ISA_AVX512) || defined(EH_ISA_WIDE)
 #define EH_LANES(x)                                    \
     {                                                  \
         x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x \
@@ -118,7 +120,10 @@ static inline vf v_from_fp16(const uint16_t *x)
 }
 static inline void v_to_fp16(uint16_t *y, vf v)
 {
-    _mm256_storeu_si256((__m256i *)y, _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    const __m256 low = _mm512_castps512_ps256((__m512)v);
+    const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd((__m512)v), 1));
+    _mm_storeu_si128((__m128i *)y, _mm256_cvtps_ph(low, _MM_FROUND_TO_NEAREST_INT));
+    _mm_storeu_si128((__m128i *)(y + 8), _mm256_cvtps_ph(high, _MM_FROUND_TO_NEAREST_INT));
 }
 #elif defined(EH_ISA_AVX2)
 static inline vf v_fma(vf a, vf b, vf c)
