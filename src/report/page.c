@@ -195,10 +195,12 @@ static eh_status print_cell(const eh_cell *cell, eh_string *html)
         EH_TRY(eh_string_printf(
             html, cell->change ? " <span class=\"ci\">[%+.*f, %+.*f]" : " <span class=\"ci\">[%.*f, %.*f]",
             cell->decimals, e->interval.low, cell->decimals, e->interval.high));
+    if (isfinite(e->interval.low))
+        EH_TRY(eh_string_append_text(html, "</span>"));
     if (!isnan(cell->p))
-        EH_TRY(cell->p < 0.001 ? eh_string_append_text(html, "<br>p &lt; 0.001")
-                               : eh_string_printf(html, "<br>p = %.3f", cell->p));
-    return eh_string_append_text(html, isfinite(e->interval.low) ? "</span></td>" : "</td>");
+        EH_TRY(cell->p < 0.001 ? eh_string_append_text(html, "<br><span class=\"ci\">p &lt; 0.001</span>")
+                               : eh_string_printf(html, "<br><span class=\"ci\">p = %.3f</span>", cell->p));
+    return eh_string_append_text(html, "</td>");
 }
 
 static bool text_is(const eh_cell *cell, const char *text)

@@ -108,7 +108,7 @@ static coverage simulate(int64_t cluster_count, int64_t items_each, double sprea
     make_sample(&made, cluster_count, items_each, 1);
     for (uint64_t simulation = 0; simulation < simulations; simulation++) {
         const double truth = fill_choices(&made, spread, simulation);
-        const eh_bootstrap_settings settings = {.replicates = 400, .seed = simulation};
+        const eh_bootstrap_settings settings = {.replicates = 1000, .seed = simulation};
         eh_estimate estimates[2];
         assert_int_equal(eh_bootstrap_sample(&made.sample, &settings, estimates), EH_OK);
         const eh_estimate *e = &estimates[1];
@@ -125,7 +125,7 @@ static void test_intervals_cover_95_percent_of_simulated_truths(void **state)
     (void)state;
     const double spreads[] = {0, 0.3, 1.5};
     for (int k = 0; k < 3; k++) {
-        const coverage share = simulate(60, 12, spreads[k], 2000);
+        const coverage share = simulate(60, 4, spreads[k], 2000);
         printf("terms spread by %.1f logits: percentile %.2f %%, BCa %.2f %%, two-stage uncalibrated %.2f %%\n",
                spreads[k], share.interval, share.bca, share.two_stage);
         assert_close(share.interval, 95, 1);
