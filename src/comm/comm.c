@@ -349,12 +349,16 @@ done:
     return status;
 }
 
-void eh_comm_slice(const eh_comm *comm, int64_t total, int64_t *first, int64_t *count)
+void eh_comm_slice_of(int rank, int ranks, int64_t total, int64_t *first, int64_t *count)
 {
-    const int64_t share = total / comm->size, longer = total % comm->size; // the first `longer` ranks have one more
-    const int64_t rank = comm->rank;
+    const int64_t share = total / ranks, longer = total % ranks; // the first `longer` ranks have one more
     *first = rank * share + (rank < longer ? rank : longer);
     *count = share + (rank < longer ? 1 : 0);
+}
+
+void eh_comm_slice(const eh_comm *comm, int64_t total, int64_t *first, int64_t *count)
+{
+    eh_comm_slice_of(comm->rank, comm->size, total, first, count);
 }
 
 // --- Memory shared by the ranks of a node -------------------------------------------------------------------

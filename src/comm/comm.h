@@ -51,6 +51,7 @@ EH_CHECKED eh_status eh_comm_gather(eh_comm *comm, const void *block, size_t siz
 
 // [first, first + count) of `total` things in contiguous, nearly equal parts; not collective.
 void eh_comm_slice(const eh_comm *comm, int64_t total, int64_t *first, int64_t *count);
+void eh_comm_slice_of(int rank, int ranks, int64_t total, int64_t *first, int64_t *count); // another rank's
 
 // --- Fixed-tree sum of gradients (DESIGN section 8) -------------------------------------------------------
 // `leaf_count` micro-batches have one gradient each; leaf i belongs to rank floor(i * size / leaf_count), ranks counted

@@ -23,6 +23,8 @@ static eh_status connect_gradients(eh_trainer *trainer)
     const eh_tensor own = eh_model_gradients(trainer->model);
     const int64_t count = eh_model_weight_count(trainer->model);
     trainer->gradient = own;
+    if (eh_tensor_host(&own) == NULL && trainer->sharded)
+        return eh_error(EH_INPUT, "memory.zero: 1 needs a device whose memory is the host's (cpu, reference)");
     if (eh_tensor_host(&own) == NULL)
         return EH_ALLOC(count, &trainer->staging);
     EH_TRY(eh_buffer_view(trainer->backend, eh_tree_reducer_result(trainer->reducer), (size_t)count * sizeof(float),
@@ -46,7 +48,11 @@ static eh_status init_local(eh_trainer *trainer)
     const int64_t count = eh_model_weight_count(trainer->model), length = eh_norm_piece_length(count);
     trainer->norm_piece_count = (count + length - 1) / length;
     EH_TRY(EH_ALLOC(trainer->norm_piece_count, &trainer->norm_sums));
-    return eh_optimizer_init(trainer->backend, trainer->model, train, 0, count, &trainer->optimizer);
+    trainer->sharded = trainer->job->memory.zero >= 1 && eh_comm_size(trainer->comm) > 1;
+    int64_t first = 0, own_count = count;
+    if (trainer->sharded)
+        eh_comm_slice(trainer->comm, count, &first, &own_count);
+    return eh_optimizer_init(trainer->backend, trainer->model, train, first, own_count, &trainer->optimizer);
 }
 
 eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, const eh_job *job,
@@ -185,10 +191,27 @@ eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *o
     return gradient_norm(trainer, &outcome->gradient_norm);
 }
 
+// ZeRO stage 1 (Rajbhandari et al. 2020): each rank has stepped its stretch of the weights; all get all of them.
+static eh_status share_weights(eh_trainer *trainer)
+{
+    const eh_tensor block = eh_model_weights(trainer->model);
+    float *weights = eh_tensor_host(&block);
+    const int ranks = eh_comm_size(trainer->comm);
+    const int64_t total = eh_model_weight_count(trainer->model);
+    EH_TRY(eh_backend_wait(trainer->backend));
+    for (int rank = 0; rank < ranks; rank++) {
+        int64_t first, count;
+        eh_comm_slice_of(rank, ranks, total, &first, &count);
+        EH_TRY(eh_comm_broadcast(trainer->comm, weights + first, (size_t)count * sizeof *weights, rank));
+    }
+    return eh_model_weights_changed(trainer->model);
+}
+
 eh_status eh_trainer_update(eh_trainer *trainer, const eh_step_outcome *outcome)
 {
-    return eh_optimizer_step(&trainer->optimizer, &trainer->gradient, trainer->batches.step + 1, outcome->learning_rate,
-                             eh_clipping_scale(trainer->job->train.clip, outcome->gradient_norm));
+    EH_TRY(eh_optimizer_step(&trainer->optimizer, &trainer->gradient, trainer->batches.step + 1, outcome->learning_rate,
+                             eh_clipping_scale(trainer->job->train.clip, outcome->gradient_norm)));
+    return trainer->sharded ? share_weights(trainer) : EH_OK;
 }
 
 // --- Held-out loss ----------------------------------------------------------------------------------------

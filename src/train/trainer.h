@@ -18,6 +18,7 @@ typedef struct {
     eh_batches batches;
     eh_packed_batch packed;
     eh_optimizer optimizer;
+    bool sharded; // the optimizer holds the moments of this rank's stretch of the weights only (memory.zero 1)
     eh_tree_reducer *reducer;
     bool tree;                            // else each rank adds up its micro-batches in the model's gradient block
     int64_t first_micro, own_micro_count; // micro-batches of this rank

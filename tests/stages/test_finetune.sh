@@ -61,6 +61,22 @@ run finetune 2 frozen --set train.method=freeze --set train.freeze=nomrs --force
 check 'freeze: a wrong word: exit 2' equal "$code" 2
 check 'freeze: a wrong word is named' has "$err" "'nomrs' fits no weight"
 
+# --- The optimizer's states sharded over the ranks; a checkpoint goes on at another level ---
+for ranks in 2 3; do
+    fresh "zero-$ranks"
+    run finetune "$ranks" "zero-$ranks" --set memory.zero=1
+    check "zero 1, $ranks ranks: the weights of zero 0" equal "$(weights "zero-$ranks")" "$(weights r1)"
+done
+fresh levels
+finetune 3 levels --set memory.zero=1 --set checkpoint.minutes=0.0002 >/dev/null 2>&1
+rm "levels/checkpoints/step-$(printf %08d "$steps").safetensors" # the one at the end: the one before is in the middle
+rm -r levels/model
+run finetune 2 levels --set checkpoint.minutes=0.0002
+check 'zero 1 to 0: goes on' has "$err" 'going on from levels/checkpoints/step-'
+check 'zero 1 to 0: the same weights' equal "$(weights levels)" "$(weights r1)"
+run finetune 1 levels --set memory.zero=2 --force
+check 'zero 2 is refused: exit 2' equal "$code" 2
+
 # --- Stopped by a signal, then continued on other ranks ---
 long=(--set train.epochs=12)
 ranks_of() { pgrep -f "^[^ ]*/evenhand-finetune job.yaml --set output=$1 "; }
