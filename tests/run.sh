@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything from a fresh machine to tested programs:  tests/run.sh [--large] [--asan] [ctest options]
 #   --large   also the tests that need minutes or gigabytes
+#   --cuda-host  build the CUDA backend on an emulated device (build/cuda-host) and run the tests that take a device
 #   --asan    build with AddressSanitizer and UBSan (build/asan) and run the tests of the parts with them
 # Ends with ctest's own summary; its exit code is ctest's.
 set -euo pipefail
@@ -10,8 +11,9 @@ select=()
 while [ $# -gt 0 ]; do
     case $1 in
     --large) export EVENHAND_LARGE=1 ;;
+    --cuda-host) preset=cuda-host select=(-R '^(backend|model|cuda_host)\.') ;;
     --asan) preset=asan select=(-L '^(unit|mpi)$') ;;
-    --help | -h) sed -n '2,5s/^# //p' "$0"; exit 0 ;;
+    --help | -h) sed -n '2,6s/^# //p' "$0"; exit 0 ;;
     *) break ;;
     esac
     shift

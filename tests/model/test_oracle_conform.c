@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/backend.h"
 #include "core/memory.h"
 #include "model/conform.h"
 #include "support/cmocka.h"
@@ -34,6 +35,18 @@ static void test_all_fixtures_conform_on_the_cpu(void **state)
 {
     (void)state;
     run("cpu");
+}
+
+static void test_all_fixtures_conform_on_a_gpu(void **state)
+{
+    (void)state;
+    eh_backend *backend = NULL;
+    if (eh_backend_open("cuda", 0, 1, &backend) != EH_OK) {
+        printf("not tested here: %s\n", eh_error_message());
+        return;
+    }
+    eh_backend_close(&backend);
+    run("cuda");
 }
 
 // A folder with one model: a link to it, and a copy of its expected values.
@@ -124,6 +137,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_fixtures_conform_on_the_reference),
         cmocka_unit_test(test_all_fixtures_conform_on_the_cpu),
+        cmocka_unit_test(test_all_fixtures_conform_on_a_gpu),
         cmocka_unit_test(test_a_changed_expected_value_fails),
         cmocka_unit_test(test_a_folder_without_models_is_refused),
     };

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# A small planted world on "two GPU ranks" of the emulated device, beside the same on the CPU: train from random weights,
+# evaluate. The losses agree to rounding. Runs in the cuda-host build only (EVENHAND_BIN is its programs).
+set -euo pipefail
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+"$EVENHAND_BIN/evenhand-plant" --peoples 4 --pairs 3 --sentences 600 world
+cat >job.yaml <<'J'
+name: two-gpus
+model:
+  architecture: bloom
+  config: {hidden_size: 32, n_layer: 2, n_head: 4}
+  tokenizer: world/tokenizer.json
+data:
+  - {name: corpus, format: text, path: world/corpus.txt, use: train, task: lm}
+train: {epochs: 1, batch: 16, micro_batches: 2, lr: 5.0e-3, max_steps: 20}
+precision: fp32
+evaluate: []
+J
+export CUDAEMU_DEVICES=2 CUDAEMU_LAZY=1
+for device in cuda cpu; do
+    "$EVENHAND_BIN/evenhand" run job.yaml -n 2 --set device=$device --set output=$device >$device.log 2>&1 ||
+        { cat $device.log; exit 1; }
+done
+grep -q 'cudaemu' cuda.log || { cat cuda.log; echo "the emulated device was not used"; exit 1; }
+# Column 3 is the loss; step by step they differ by rounding only.
+paste -d, cuda/metrics.csv cpu/metrics.csv | awk -F, '
+    NR > 1 { n = NF / 2; d = $3 - $(3 + n); if (d < 0) d = -d; if (!(d <= 2e-3 * $3)) bad++; rows++ }
+    END { printf "%d steps compared, %d differ\n", rows, bad; exit !(rows >= 20 && bad == 0) }'
+# Without a device of its own, a rank says so and the run ends with 3.
+export CUDAEMU_DEVICES=1
+code=0
+"$EVENHAND_BIN/evenhand" run job.yaml -n 2 --set device=cuda --set output=one >one.log 2>&1 || code=$?
+[ "$code" = 3 ] && grep -q 'has no GPU of its own' one.log || { cat one.log; echo "exit $code, expected 3"; exit 1; }
+echo "1 passed, 0 failed"
