@@ -32,7 +32,8 @@ static void check_text(const eh_tokenizer *tokenizer, const char *text, size_t s
     if (status == EH_OK) {
         require(eh_tokenizer_encode(tokenizer, text, size, EH_WITH_SPECIAL, &again) == EH_OK, "it works again");
         require(again.count == encoding.count, "as many tokens again");
-        require(memcmp(again.ids, encoding.ids, (size_t)again.count * sizeof *again.ids) == 0, "the same ids again");
+        require(again.count == 0 || memcmp(again.ids, encoding.ids, (size_t)again.count * sizeof *again.ids) == 0,
+                "the same ids again");
         const eh_status decoded = eh_tokenizer_decode(tokenizer, encoding.ids, encoding.count, true, &back);
         require(decoded == EH_OK || decoded == EH_INPUT, "decoding works, or is refused");
     }
