@@ -41,8 +41,8 @@ static eh_status file_access(hid_t *access)
     return EH_OK;
 }
 
-// The same, but the file lies in memory and is never written by the library. The oldest layout is the library's default:
-// H5Fget_file_image of 1.10 spoils the checksum that the headers of newer ones have.
+// The same, but the file lies in memory and is never written by the library. The oldest layout is the library's
+// default: H5Fget_file_image of 1.10 spoils the checksum that the headers of newer ones have.
 static eh_status memory_access(hid_t *access)
 {
     EH_TRY(file_access(access));

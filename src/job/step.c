@@ -291,7 +291,7 @@ eh_status eh_step_key(const eh_job *job, eh_step step, char key[65])
             status = add_finetune(job, &facts);
             break;
         case EH_STEP_REPORT:
-        return job->evaluate_count > 0;
+            status = add_report(job, &facts);
             break;
         case EH_STEP_COUNT:
             break;
