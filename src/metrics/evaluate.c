@@ -207,6 +207,21 @@ static eh_status collect_prompts(work *w, prompts *p)
     return EH_OK;
 }
 
+// A NUL character would end the text in a score row: it becomes U+FFFD before anything judges the text.
+static eh_status replace_nul(const eh_string *from, eh_string *to)
+{
+    EH_TRY(eh_string_append(to, "", 0));
+    for (size_t at = 0; at < from->size;) {
+        const size_t length = strnlen(from->bytes + at, from->size - at);
+        EH_TRY(eh_string_append(to, from->bytes + at, length));
+        at += length;
+        if (at < from->size)
+            EH_TRY(eh_string_append_text(to, "\xEF\xBF\xBD"));
+        at++;
+    }
+    return EH_OK;
+}
+
 static eh_status take_text(void *context, const eh_generated *generated)
 {
     const prompts *p = context;
@@ -226,9 +241,11 @@ static eh_status take_text(void *context, const eh_generated *generated)
                                .ids = ids,
                                .count = generated->count,
                                .ended_by_eos = generated->ended_by_eos};
-    EH_TRY(eh_string_append(&text, "", 0));
-    const eh_status status =
-        eh_tokenizer_decode(p->work->setup->tokenizer, generated->ids, generated->count, true, &text);
+    eh_string decoded = {0};
+    eh_status status = eh_tokenizer_decode(p->work->setup->tokenizer, generated->ids, generated->count, true, &decoded);
+    if (status == EH_OK)
+        status = replace_nul(&decoded, &text);
+    eh_string_deinit(&decoded);
     answer->text = text.bytes;
     answer->size = text.size;
     return status;

@@ -8,7 +8,8 @@
     X(eh_metric_stereoset_prompt)     \
     X(eh_metric_stereoset_study)      \
     X(eh_metric_crows)               \
-    X(eh_metric_perplexity)
+    X(eh_metric_perplexity)           \
+    X(eh_metric_toxicity)
 // clang-format on
 
 #endif
