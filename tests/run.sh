@@ -21,7 +21,11 @@ done
 
 bash tests/setup.sh test
 if [ -z "${EVENHAND_PYTHON:-}" ]; then
-    bash tests/setup_python.sh || echo "no reference Python: the tests that need it are skipped" >&2
+    if bash tests/setup_python.sh; then
+        export EVENHAND_PYTHON=${XDG_CACHE_HOME:-$HOME/.cache}/evenhand/venv/bin/python
+    else
+        echo "no reference Python: the tests that need it are skipped" >&2
+    fi
 fi
 
 jobs=$(nproc)

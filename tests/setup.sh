@@ -14,7 +14,6 @@ pkg-config          program pkg-config
 libopenmpi-dev      program mpicc
 openmpi-bin         program mpirun
 libhdf5-openmpi-dev program h5pcc.openmpi
-libdnnl-dev         header oneapi/dnnl/dnnl.h
 libjansson-dev      module jansson
 libyajl-dev         module yajl
 libonig-dev         module oniguruma
@@ -34,6 +33,7 @@ slurmctld           program slurmctld
 slurmd              program slurmd
 slurm-client        program sbatch
 munge               program munged
+libopenblas-dev     module openblas
 chromium            program chromium
 "
 [ "$what" = build ] && packages=$build_packages || packages=$build_packages$test_packages
@@ -42,7 +42,6 @@ is_there() { # kind name
     case $1 in
     program) command -v "$2" >/dev/null || [ -x "/usr/sbin/$2" ] ;;
     module) pkg-config --exists "$2" 2>/dev/null ;;
-    header) echo "#include <$2>" | gcc -E -x c - >/dev/null 2>&1 ;;
     python) python3 -c "import $2" 2>/dev/null ;;
     esac
 }

@@ -52,7 +52,7 @@ eh_tensor eh_tensor_reshape(const eh_tensor *tensor, int dimension_count, const 
 EH_CHECKED eh_status eh_backend_open(const char *name, int local_rank, int threads, eh_backend **backend);
 void eh_backend_close(eh_backend **backend);
 const char *eh_backend_name(const eh_backend *backend);
-const char *eh_backend_description(const eh_backend *backend); // "oneDNN 2.6.3, AVX-512 BF16, 1 thread"
+const char *eh_backend_description(const eh_backend *backend); // "AVX2, 1 thread"
 bool eh_backend_prefers_bf16(const eh_backend *backend);       // products in bf16 are faster than in fp32
 
 // Zeroed memory. `purpose` names it in the message when there is none ("activations") and in memory reports.

@@ -243,7 +243,8 @@ eh_status eh_front_launch_step(const eh_job *job, eh_step step, const eh_front_l
         char threads[24];
         const int64_t each = eh_front_core_count() / launch->ranks;
         snprintf(threads, sizeof threads, "%lld", (long long)(each > 1 ? each : 1));
-        setenv("OMP_NUM_THREADS", threads, 0); // the user's own wins
+        setenv("OMP_NUM_THREADS", threads, 0);   // the user's own wins
+        setenv("OMP_WAIT_POLICY", "passive", 0); // a thread that spins takes the core of one that works
         const double grace = step == EH_STEP_FINETUNE ? GRACE_SECONDS_OF_CHECKPOINT : GRACE_SECONDS;
         status = eh_front_execute(list.words, grace, exit_code);
     }
