@@ -13,6 +13,7 @@ import torch
 import transformers as tf
 
 VOCABULARY = 53
+SPREAD = 0.2  # of the noise that is added to every weight, norms and biases too
 COMMON = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 BERT = COMMON | {"hidden_size": 20, "num_hidden_layers": 3, "num_attention_heads": 5, "intermediate_size": 27,
                  "max_position_embeddings": 40}
@@ -71,7 +72,7 @@ def make(folder, name, cls, config):
     torch.manual_seed(20 + len(name))
     model = cls(config).eval()
     for parameter in model.parameters():
-        parameter.data += 0.2 * torch.randn(parameter.shape)
+        parameter.data += SPREAD * torch.randn(parameter.shape)
     model.save_pretrained(folder / "models" / name)
     exact = cls.from_pretrained(folder / "models" / name, dtype=torch.float64).eval()
     (folder / "expected").mkdir(exist_ok=True)
