@@ -32,8 +32,10 @@ static const float *multiply_on(eh_backend *backend, const product_case *c, cons
                                 const float *bias, const float *y, bool as_floats)
 {
     const eh_dtype out = as_floats ? EH_F32 : c->y;
-    if (c->k == 0) // no elements; what the shapes below take for vectors is never read
-        a = b = NULL;
+    // A matrix without elements has no values, though the shapes below take [n, 0] for a vector of n.
+    a = c->m * c->k > 0 ? a : NULL;
+    b = c->n * c->k > 0 ? b : NULL;
+    y = c->m * c->n > 0 ? y : NULL;
     eh_product product = {
         .a = eh_test_tensor(backend,
                             c->transpose_a ? (eh_test_shape){c->k, c->m, c->a} : (eh_test_shape){c->m, c->k, c->a}, a),
