@@ -137,9 +137,7 @@ static eh_status check_metric(const eh_job *job, int64_t index)
 static eh_status refuse_unbuilt(const eh_job *job)
 {
     const char *what = NULL;
-    if (!is(job->train.method, "full"))
-        what = "train.method: this version trains all weights ('full')";
-    else if (job->train.kl > 0 || job->train.l2 > 0)
+    if (job->train.kl > 0 || job->train.l2 > 0)
         what = "train.kl, train.l2: this version has no penalties against forgetting (0)";
     else if (job->switches.select == EH_SELECT_TASK_AND_CAPABILITY)
         what = "switches.select: this version keeps the last weights ('last') or the best held-out loss ('held-out')";
