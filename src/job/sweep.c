@@ -16,11 +16,17 @@ typedef struct {
     int64_t count;
 } sweep_axis;
 
+// Axes whose product is taken; a sweep is one or more of them, one after the other.
 typedef struct {
     const char *path;
     sweep_axis *axes;
     int64_t axis_count;
 } axis_list;
+
+typedef struct {
+    axis_list *lists;
+    int64_t count;
+} axis_lists;
 
 static void free_texts(char ***texts, int64_t count)
 {
@@ -56,8 +62,8 @@ static eh_status read_axis(const axis_list *list, struct fy_node_pair *pair, swe
 static eh_status read_axes(axis_list *list, struct fy_node *node)
 {
     if (!fy_node_is_mapping(node))
-        return eh_error(EH_INPUT, "%s:%d: 'sweep' maps keys to lists of values, found a %s", list->path,
-                        eh_yaml_line(node), eh_yaml_kind(node));
+        return eh_error(EH_INPUT, "%s:%d: 'sweep' maps keys to lists of values, or is a list of such; found a %s",
+                        list->path, eh_yaml_line(node), eh_yaml_kind(node));
     EH_TRY(EH_ALLOC(fy_node_mapping_item_count(node), &list->axes));
     void *place = NULL;
     for (struct fy_node_pair *pair; (pair = fy_node_mapping_iterate(node, &place)) != NULL;)
@@ -65,13 +71,33 @@ static eh_status read_axes(axis_list *list, struct fy_node *node)
     return EH_OK;
 }
 
-static void free_axes(axis_list *list)
+static eh_status read_lists(const char *path, struct fy_node *node, axis_lists *lists)
 {
-    for (int64_t i = 0; i < list->axis_count; i++) {
-        eh_free(&list->axes[i].key);
-        free_texts(&list->axes[i].texts, list->axes[i].count);
+    const bool several = fy_node_is_sequence(node);
+    if (several && fy_node_sequence_item_count(node) == 0)
+        return eh_error(EH_INPUT, "%s:%d: 'sweep' is an empty list", path, eh_yaml_line(node));
+    EH_TRY(EH_ALLOC(several ? fy_node_sequence_item_count(node) : 1, &lists->lists));
+    void *place = NULL;
+    struct fy_node *item = several ? fy_node_sequence_iterate(node, &place) : node;
+    for (; item != NULL; item = several ? fy_node_sequence_iterate(node, &place) : NULL) {
+        axis_list *list = &lists->lists[lists->count++];
+        list->path = path;
+        EH_TRY(read_axes(list, item));
     }
-    eh_free(&list->axes);
+    return EH_OK;
+}
+
+static void free_lists(axis_lists *lists)
+{
+    for (int64_t l = 0; l < lists->count; l++) {
+        axis_list *list = &lists->lists[l];
+        for (int64_t i = 0; i < list->axis_count; i++) {
+            eh_free(&list->axes[i].key);
+            free_texts(&list->axes[i].texts, list->axes[i].count);
+        }
+        eh_free(&list->axes);
+    }
+    eh_free(&lists->lists);
 }
 
 // Appends "lr-0.0001" for key train.lr and value 0.0001: the key's last part and the value's, in characters that are
@@ -96,6 +122,8 @@ static bool is_taken(const eh_sweep *sweep, const char *name)
 
 static eh_status name_run(const eh_sweep *sweep, const axis_list *list, const int64_t *choice, eh_string *name)
 {
+    if (list->axis_count == 0)
+        EH_TRY(eh_string_append_text(name, "plain"));
     for (int64_t a = 0; a < list->axis_count; a++)
         EH_TRY(append_name(&list->axes[a], list->axes[a].texts[choice[a]], name));
     if (!is_taken(sweep, name->bytes))
@@ -144,6 +172,28 @@ done:
     return status;
 }
 
+// What a combination sets a key to; "" where it leaves the key alone.
+static const char *value_of(const axis_list *list, const int64_t *choice, const char *key)
+{
+    for (int64_t a = 0; a < list->axis_count; a++)
+        if (strcmp(list->axes[a].key, key) == 0)
+            return list->axes[a].texts[choice[a]];
+    return "";
+}
+
+// Whether an earlier part of the sweep has this very combination: one run is enough.
+static bool is_made(const eh_sweep *sweep, const axis_list *list, const int64_t *choice)
+{
+    for (int64_t i = 0; i < sweep->run_count; i++) {
+        bool same = true;
+        for (int64_t k = 0; k < sweep->key_count && same; k++)
+            same = strcmp(sweep->runs[i].values[k], value_of(list, choice, sweep->keys[k])) == 0;
+        if (same)
+            return true;
+    }
+    return false;
+}
+
 // Fills in one run: its name, overrides and job.
 static eh_status make_run(const job_text *source, const axis_list *list, const int64_t *choice, const eh_job *whole,
                           const eh_sweep *sweep, eh_run *run)
@@ -162,11 +212,11 @@ static eh_status make_run(const job_text *source, const axis_list *list, const i
     }
     if (whole != NULL) {
         EH_TRY(add_override(run, &capacity, "sweep", ""));
-        EH_TRY(EH_ALLOC(list->axis_count, &run->values));
-        for (int64_t a = 0; a < list->axis_count; a++) {
-            EH_TRY(eh_copy_string(list->axes[a].texts[choice[a]], &run->values[a]));
-            EH_TRY(add_override(run, &capacity, list->axes[a].key, run->values[a]));
-        }
+        EH_TRY(EH_ALLOC(sweep->key_count, &run->values));
+        for (int64_t k = 0; k < sweep->key_count; k++)
+            EH_TRY(eh_copy_string(value_of(list, choice, sweep->keys[k]), &run->values[k]));
+        for (int64_t a = 0; a < list->axis_count; a++)
+            EH_TRY(add_override(run, &capacity, list->axes[a].key, list->axes[a].texts[choice[a]]));
         EH_TRY(add_place(whole, run, &capacity));
     }
     return eh_job_parse(source->path, source->text, source->size, (const char *const *)run->overrides,
@@ -193,33 +243,62 @@ static eh_status count_runs(const axis_list *list, int64_t *count)
     return EH_OK;
 }
 
-static eh_status make_runs(const job_text *source, const axis_list *list, eh_sweep *sweep)
+// All keys that any part sweeps, each once, in the order of the file.
+static eh_status collect_keys(const axis_lists *lists, eh_sweep *sweep)
 {
-    int64_t count = 0, *choice = NULL;
+    int64_t capacity = 0;
+    for (int64_t l = 0; l < lists->count; l++)
+        for (int64_t a = 0; a < lists->lists[l].axis_count; a++) {
+            const char *key = lists->lists[l].axes[a].key;
+            bool known = false;
+            for (int64_t k = 0; k < sweep->key_count; k++) known = known || strcmp(sweep->keys[k], key) == 0;
+            char *copy = NULL;
+            if (!known) {
+                EH_TRY(eh_copy_string(key, &copy));
+                EH_TRY(EH_APPEND(&sweep->keys, &sweep->key_count, &capacity, copy));
+            }
+        }
+    return EH_OK;
+}
+
+static eh_status make_product(const job_text *source, const axis_list *list, const eh_job *whole, eh_sweep *sweep)
+{
+    int64_t *choice = NULL;
+    eh_status status = EH_ALLOC(list->axis_count, &choice);
+    if (status != EH_OK)
+        return status;
+    do {
+        if (whole != NULL && is_made(sweep, list, choice))
+            continue;
+        // Counted before it is made, so that a half-made run is freed too.
+        eh_run *run = &sweep->runs[sweep->run_count];
+        status = make_run(source, list, choice, whole, sweep, run);
+        sweep->run_count++;
+    } while (status == EH_OK && next_choice(list, choice));
+    eh_free(&choice);
+    return status;
+}
+
+static eh_status make_runs(const job_text *source, const axis_lists *lists, eh_sweep *sweep)
+{
+    int64_t count = 0;
     eh_job whole = {0};
     eh_status status = EH_OK;
     const char **overrides = NULL;
-    EH_TRY_OR(done, count_runs(list, &count));
-    EH_TRY_OR(done, EH_ALLOC(list->axis_count, &choice));
+    for (int64_t l = 0, product; l < lists->count; l++, count += product)
+        EH_TRY_OR(done, count_runs(&lists->lists[l], &product));
     EH_TRY_OR(done, EH_ALLOC(count, &sweep->runs));
+    EH_TRY_OR(done, collect_keys(lists, sweep));
     EH_TRY_OR(done, EH_ALLOC(source->override_count + 1, &overrides));
     for (int64_t i = 0; i < source->override_count; i++) overrides[i] = source->overrides[i];
     overrides[source->override_count] = "sweep=";
     EH_TRY_OR(done,
               eh_job_parse(source->path, source->text, source->size, overrides, source->override_count + 1, &whole));
     EH_TRY_OR(done, eh_copy_string(whole.output, &sweep->output));
-    do {
-        eh_run *run = &sweep->runs[sweep->run_count];
-        status = make_run(source, list, choice, list->axis_count > 0 ? &whole : NULL, sweep, run);
-        sweep->run_count++;
-    } while (status == EH_OK && next_choice(list, choice));
-    if (status == EH_OK)
-        status = EH_ALLOC(list->axis_count, &sweep->keys);
-    for (int64_t a = 0; status == EH_OK && a < list->axis_count; a++, sweep->key_count++)
-        status = eh_copy_string(list->axes[a].key, &sweep->keys[a]);
+    for (int64_t l = 0; l < lists->count && status == EH_OK; l++)
+        status = make_product(source, &lists->lists[l], sweep->key_count > 0 ? &whole : NULL, sweep);
 done:
     eh_free(&overrides);
-    eh_free(&choice);
     eh_job_deinit(&whole);
     return status;
 }
@@ -229,7 +308,8 @@ eh_status eh_sweep_read(const char *path, const char *const *overrides, int64_t 
     eh_status status = EH_OK;
     eh_string text = {0};
     struct fy_document *document = NULL;
-    axis_list list = {.path = path};
+    axis_list single = {.path = path}; // of a job without sweep: one run
+    axis_lists lists = {0};
     *sweep = (eh_sweep){0};
     EH_TRY_OR(done, eh_yaml_read_file(path, &text));
     EH_TRY_OR(done, eh_yaml_parse(path, text.bytes, text.size, &document));
@@ -237,11 +317,12 @@ eh_status eh_sweep_read(const char *path, const char *const *overrides, int64_t 
     struct fy_node *node =
         root != NULL && fy_node_is_mapping(root) ? fy_node_mapping_lookup_by_string(root, "sweep", FY_NT) : NULL;
     if (node != NULL && !(fy_node_is_scalar(node) && fy_node_get_scalar_length(node) == 0))
-        EH_TRY_OR(done, read_axes(&list, node));
+        EH_TRY_OR(done, read_lists(path, node, &lists));
+    const axis_lists one = {&single, 1};
     const job_text source = {path, text.bytes, text.size, overrides, override_count};
-    EH_TRY_OR(done, make_runs(&source, &list, sweep));
+    EH_TRY_OR(done, make_runs(&source, lists.count > 0 ? &lists : &one, sweep));
 done:
-    free_axes(&list);
+    free_lists(&lists);
     fy_document_destroy(document);
     eh_string_deinit(&text);
     if (status != EH_OK)

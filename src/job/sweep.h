@@ -1,4 +1,6 @@
-// `sweep:` maps keys to lists of values; their product becomes one run each, in OUTPUT/<run name>.
+// `sweep:` maps keys to lists of values; their product becomes one run each, in OUTPUT/<run name>. A list of such
+// mappings gives the runs of each in turn, a combination that comes again once: one-at-a-time comparisons beside a full
+// product. The empty mapping is the job as it stands, named "plain".
 #ifndef EH_JOB_SWEEP_H
 #define EH_JOB_SWEEP_H
 
@@ -8,7 +10,7 @@ typedef struct {
     char *name;       // "task-rewrite_lr-0.0001"; "" for a job without sweep
     char **overrides; // for eh_job_read: the user's, then the run's own
     int64_t override_count;
-    char **values; // [key_count] of the swept keys, as text
+    char **values; // [key_count] of the swept keys, as text; "" where this run leaves the key alone
     eh_job job;
 } eh_run;
 

@@ -82,6 +82,7 @@ eh_status eh_job_help(eh_string *text)
         for (size_t i = 0; i < parts[p].list->count; i++) EH_TRY(help_for(&parts[p].list->keys[i], text));
         EH_TRY(eh_string_append_text(text, "\n"));
     }
-    return eh_string_append_text(
-        text, "sweep: maps keys to lists of values; 'evenhand run' makes one run of each combination.\n");
+    return eh_string_append_text(text, "sweep: maps keys to lists of values; 'evenhand run' makes one run of each "
+                                       "combination. A list of such mappings: "
+                                       "the runs of each in turn.\n");
 }

@@ -90,6 +90,34 @@ static void test_mappings_and_equal_names(void **state)
     eh_sweep_deinit(&sweep);
 }
 
+static void test_a_list_of_products_one_after_the_other(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *values[3];
+        double lr;
+    } expected[] = {
+        {"plain", {"", "", ""}, 3e-5},
+        {"lr-1e-4_epochs-1", {"1e-4", "1", ""}, 1e-4},
+        {"lr-1e-4_epochs-2", {"1e-4", "2", ""}, 1e-4},
+        {"task-rewrite", {"", "", "rewrite"}, 3e-5},
+    };
+    eh_sweep sweep;
+    assert_int_equal(read_text(BASE "sweep:\n  - {}\n  - {train.lr: [1e-4], train.epochs: [1, 2]}\n"
+                                    "  - {data.crows.task: [rewrite]}\n  - {train.epochs: [2], train.lr: [1e-4]}\n",
+                               NULL, 0, &sweep),
+                     EH_OK);
+    assert_int_equal(sweep.key_count, 3);
+    assert_int_equal(sweep.run_count, 4); // the last product's only run is there already
+    for (int i = 0; i < 4; i++) {
+        assert_string_equal(sweep.runs[i].name, expected[i].name);
+        assert_close(sweep.runs[i].job.train.lr, expected[i].lr, 0);
+        for (int k = 0; k < 3; k++) assert_string_equal(sweep.runs[i].values[k], expected[i].values[k]);
+    }
+    assert_int_equal(sweep.runs[3].job.data[0].task, EH_TASK_REWRITE);
+    eh_sweep_deinit(&sweep);
+}
+
 static void assert_refused(const char *text, const char *words)
 {
     eh_sweep sweep;
@@ -102,7 +130,8 @@ static void assert_refused(const char *text, const char *words)
 static void test_wrong_sweeps_are_refused(void **state)
 {
     (void)state;
-    assert_refused(BASE "sweep: [a]\n", "job.yaml:5: 'sweep' maps keys to lists of values");
+    assert_refused(BASE "sweep: [a]\n", "job.yaml:5: 'sweep' maps keys to lists of values, or is a list of such");
+    assert_refused(BASE "sweep: []\n", "job.yaml:5: 'sweep' is an empty list");
     assert_refused(BASE "sweep: {train.lr: 3}\n", "job.yaml:5: 'sweep' maps keys to lists of values");
     assert_refused(BASE "sweep: {train.lr: []}\n", "job.yaml:5: 'sweep' maps keys to lists of values");
     assert_refused(BASE "sweep: {output: [a, b]}\n", "job.yaml:5: 'output' can't be swept");
@@ -116,6 +145,7 @@ int main(void)
         cmocka_unit_test(test_a_job_without_sweep_is_one_run),
         cmocka_unit_test(test_the_product_of_all_values),
         cmocka_unit_test(test_mappings_and_equal_names),
+        cmocka_unit_test(test_a_list_of_products_one_after_the_other),
         cmocka_unit_test(test_wrong_sweeps_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
