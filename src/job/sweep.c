@@ -75,7 +75,7 @@ static eh_status read_lists(const char *path, struct fy_node *node, axis_lists *
 {
     const bool several = fy_node_is_sequence(node);
     if (several && fy_node_sequence_item_count(node) == 0)
-        return eh_error(EH_INPUT, "%s:%d: 'sweep' is an empty list", path, eh_yaml_line(node));
+        return eh_error(EH_INPUT, "%s: 'sweep' is an empty list", path);
     EH_TRY(EH_ALLOC(several ? fy_node_sequence_item_count(node) : 1, &lists->lists));
     void *place = NULL;
     struct fy_node *item = several ? fy_node_sequence_iterate(node, &place) : node;

@@ -131,7 +131,7 @@ static void test_wrong_sweeps_are_refused(void **state)
 {
     (void)state;
     assert_refused(BASE "sweep: [a]\n", "job.yaml:5: 'sweep' maps keys to lists of values, or is a list of such");
-    assert_refused(BASE "sweep: []\n", "job.yaml:5: 'sweep' is an empty list");
+    assert_refused(BASE "sweep: []\n", "job.yaml: 'sweep' is an empty list");
     assert_refused(BASE "sweep: {train.lr: 3}\n", "job.yaml:5: 'sweep' maps keys to lists of values");
     assert_refused(BASE "sweep: {train.lr: []}\n", "job.yaml:5: 'sweep' maps keys to lists of values");
     assert_refused(BASE "sweep: {output: [a, b]}\n", "job.yaml:5: 'output' can't be swept");
