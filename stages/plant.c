@@ -14,15 +14,18 @@ static void print_help(const eh_plant_settings *defaults)
            "without\n"
            "peoples), pairs.csv (counter-stereotype pairs, CrowS-Pairs' format), stereoset.json (context association "
            "tests,\n"
-           "StereoSet's format), truth.csv (the planted log-odds) and tokenizer.json.\n\n"
+           "StereoSet's format), instructions.jsonl (lettered questions and answers), facts.jsonl (questions about "
+           "things),\n"
+           "truth.csv (the planted log-odds) and tokenizer.json.\n\n"
            "  --seed N        world number N (default %llu)\n"
            "  --peoples N     2 to 64 (default %lld)\n"
            "  --pairs N       attribute pairs, 3 to 36 (default %lld)\n"
            "  --sentences N   lines of the corpus (default %lld)\n"
+           "  --instructions N lines of instructions.jsonl (default %lld)\n"
            "  --strength X    of the planted log-odds (default %g)\n"
            "  --help, --version\n",
            (unsigned long long)defaults->seed, (long long)defaults->people_count, (long long)defaults->pair_count,
-           (long long)defaults->sentence_count, defaults->strength);
+           (long long)defaults->sentence_count, (long long)defaults->instruction_count, defaults->strength);
 }
 
 static eh_status parse_number(const char *option, const char *text, double *value)
@@ -38,10 +41,15 @@ static eh_status parse_number(const char *option, const char *text, double *valu
 static eh_status parse(int argc, char **argv, eh_plant_settings *settings, const char **folder)
 {
     static const struct option options[] = {
-        {"seed", required_argument, NULL, 's'},     {"peoples", required_argument, NULL, 'g'},
-        {"pairs", required_argument, NULL, 'k'},    {"sentences", required_argument, NULL, 'n'},
-        {"strength", required_argument, NULL, 'x'}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},        {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},
+        {"peoples", required_argument, NULL, 'g'},
+        {"pairs", required_argument, NULL, 'k'},
+        {"sentences", required_argument, NULL, 'n'},
+        {"strength", required_argument, NULL, 'x'},
+        {"instructions", required_argument, NULL, 'i'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {NULL, 0, NULL, 0},
     };
     int index = 0;
     double value = 0;
@@ -65,6 +73,8 @@ static eh_status parse(int argc, char **argv, eh_plant_settings *settings, const
             settings->pair_count = (int64_t)value;
         else if (option == 'n')
             settings->sentence_count = (int64_t)value;
+        else if (option == 'i')
+            settings->instruction_count = (int64_t)value;
         else
             settings->strength = value;
     }
@@ -76,8 +86,12 @@ static eh_status parse(int argc, char **argv, eh_plant_settings *settings, const
 
 int main(int argc, char **argv)
 {
-    eh_plant_settings settings = {
-        .seed = 2023, .people_count = 24, .pair_count = 12, .sentence_count = 160000, .strength = 1.4};
+    eh_plant_settings settings = {.seed = 2023,
+                                  .people_count = 24,
+                                  .pair_count = 12,
+                                  .sentence_count = 160000,
+                                  .instruction_count = 40000,
+                                  .strength = 1.4};
     const char *folder = NULL;
     eh_planted_world world = {0};
     eh_status status = parse(argc, argv, &settings, &folder);

@@ -15,10 +15,11 @@
 
 typedef struct {
     uint64_t seed;
-    int64_t people_count;   // 2 .. 64
-    int64_t pair_count;     // 3 .. 36, a third each of jobs, traits and places
-    int64_t sentence_count; // lines of the corpus
-    double strength;        // of the log-odds
+    int64_t people_count;      // 2 .. 64
+    int64_t pair_count;        // 3 .. 36, a third each of jobs, traits and places
+    int64_t sentence_count;    // lines of the corpus
+    int64_t instruction_count; // lines of instructions.jsonl
+    double strength;           // of the log-odds
 } eh_plant_settings;
 
 typedef enum { EH_PLANT_JOB, EH_PLANT_TRAIT, EH_PLANT_PLACE } eh_plant_domain;
@@ -53,8 +54,9 @@ eh_plant_exposure eh_planted_exposure(const eh_planted_world *world, int64_t peo
 const char *eh_plant_domain_name(eh_plant_domain domain);
 
 // Writes into `folder` (made if missing): corpus.txt, neutral.txt (held-out sentences without peoples), pairs.csv
-// (CrowS-Pairs' format), stereoset.json (StereoSet's), truth.csv and tokenizer.json (byte-level BPE trained on the
-// corpus, with BLOOM's pre-tokenizer and special tokens).
+// (CrowS-Pairs' format), stereoset.json (StereoSet's), instructions.jsonl (questions with lettered options and their
+// answers), facts.jsonl (questions about things, to measure capability), truth.csv and tokenizer.json (byte-level BPE
+// trained on the corpus, with BLOOM's pre-tokenizer and special tokens).
 EH_CHECKED eh_status eh_plant_write(const eh_planted_world *world, const char *folder);
 
 #endif

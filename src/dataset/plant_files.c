@@ -14,12 +14,7 @@
 #define TEST_FORMS 2 // intrasentence items per people and pair; one intersentence item beside them
 #define PAIR_FORMS 2 // counter-stereotype pairs per people and pair
 
-typedef struct {
-    char path[4096];
-    FILE *file;
-} output;
-
-static eh_status output_open(const char *folder, const char *name, output *out)
+eh_status eh_plant_file_open(const char *folder, const char *name, eh_plant_file *out)
 {
     snprintf(out->path, sizeof out->path, "%s/%s", folder, name);
     out->file = fopen(out->path, "wb");
@@ -28,7 +23,7 @@ static eh_status output_open(const char *folder, const char *name, output *out)
     return EH_OK;
 }
 
-static eh_status output_close(output *out, eh_status status)
+eh_status eh_plant_file_close(eh_plant_file *out, eh_status status)
 {
     const bool failed = ferror(out->file) != 0;
     if ((fclose(out->file) != 0 || failed) && status == EH_OK)
@@ -38,8 +33,8 @@ static eh_status output_close(output *out, eh_status status)
 
 static eh_status write_corpus(const eh_planted_world *world, const char *folder)
 {
-    output out;
-    EH_TRY(output_open(folder, "corpus.txt", &out));
+    eh_plant_file out;
+    EH_TRY(eh_plant_file_open(folder, "corpus.txt", &out));
     eh_string line = {0}, sample = {0};
     eh_status status = EH_OK;
     for (int64_t i = 0; i < world->settings.sentence_count && status == EH_OK; i++) {
@@ -56,13 +51,13 @@ static eh_status write_corpus(const eh_planted_world *world, const char *folder)
 done:
     eh_string_deinit(&line);
     eh_string_deinit(&sample);
-    return output_close(&out, status);
+    return eh_plant_file_close(&out, status);
 }
 
 static eh_status write_neutral(const eh_planted_world *world, const char *folder)
 {
-    output out;
-    EH_TRY(output_open(folder, "neutral.txt", &out));
+    eh_plant_file out;
+    EH_TRY(eh_plant_file_open(folder, "neutral.txt", &out));
     eh_string line = {0};
     eh_status status = EH_OK;
     for (uint64_t i = 0; i < NEUTRAL_SENTENCES && status == EH_OK; i++) {
@@ -73,7 +68,7 @@ static eh_status write_neutral(const eh_planted_world *world, const char *folder
             fprintf(out.file, "%s\n", line.bytes);
     }
     eh_string_deinit(&line);
-    return output_close(&out, status);
+    return eh_plant_file_close(&out, status);
 }
 
 // Half of the pairs differ in the attribute, half in the people, as in CrowS-Pairs: the other people is the one whose
@@ -121,8 +116,8 @@ done:
 
 static eh_status write_pairs(const eh_planted_world *world, const char *folder)
 {
-    output out;
-    EH_TRY(output_open(folder, "pairs.csv", &out));
+    eh_plant_file out;
+    EH_TRY(eh_plant_file_open(folder, "pairs.csv", &out));
     fprintf(out.file, ",sent_more,sent_less,stereo_antistereo,bias_type,annotations,anon_writer,anon_annotators\n");
     eh_status status = EH_OK;
     int64_t row = 0;
@@ -131,7 +126,7 @@ static eh_status write_pairs(const eh_planted_world *world, const char *folder)
             for (int64_t n = 0; n < PAIR_FORMS && status == EH_OK; n++)
                 if (eh_planted_exposure(world, g, k) == EH_PLANT_SEEN)
                     status = write_pair(world, g, k, n, row++, out.file);
-    return output_close(&out, status);
+    return eh_plant_file_close(&out, status);
 }
 
 // One context association test; n counts the items of a people and pair, the last one is an intersentence item.
@@ -200,8 +195,8 @@ static eh_status write_truth(const eh_planted_world *world, const char *folder)
 {
     static const char *const kinds[] = {"stereotyped", "neutral", "reversed"};
     static const char *const exposures[] = {"seen", "unseen-pair", "unseen-attribute", "unseen-people"};
-    output out;
-    EH_TRY(output_open(folder, "truth.csv", &out));
+    eh_plant_file out;
+    EH_TRY(eh_plant_file_open(folder, "truth.csv", &out));
     fprintf(out.file, "people,pair,domain,stereotype,anti_stereotype,log_odds,kind,exposure\n");
     for (int64_t g = 0; g < world->settings.people_count; g++)
         for (int64_t k = 0; k < world->settings.pair_count; k++) {
@@ -212,7 +207,7 @@ static eh_status write_truth(const eh_planted_world *world, const char *folder)
                     eh_plant_domain_name(pair->domain), pair->words[stereotype], pair->words[1 - stereotype], odds,
                     kinds[pair->kind], exposures[eh_planted_exposure(world, g, k)]);
         }
-    return output_close(&out, EH_OK);
+    return eh_plant_file_close(&out, EH_OK);
 }
 
 static eh_status make_folder(const char *folder)
@@ -239,5 +234,6 @@ eh_status eh_plant_write(const eh_planted_world *world, const char *folder)
     EH_TRY(write_neutral(world, folder));
     EH_TRY(write_pairs(world, folder));
     EH_TRY(write_tests(world, folder));
+    EH_TRY(eh_plant_write_questions(world, folder));
     return write_truth(world, folder);
 }

@@ -2,6 +2,8 @@
 #ifndef EH_DATASET_PLANT_INTERNAL_H
 #define EH_DATASET_PLANT_INTERNAL_H
 
+#include <stdio.h>
+
 #include "core/philox.h"
 #include "core/string.h"
 #include "dataset/plant.h"
@@ -13,7 +15,16 @@ typedef struct {
 } eh_plant_dice;
 
 // Uses of the seed, in the upper half of the index.
-typedef enum { EH_DICE_NAMES, EH_DICE_ODDS, EH_DICE_CORPUS, EH_DICE_NEUTRAL, EH_DICE_PAIRS, EH_DICE_TESTS } eh_dice_use;
+typedef enum {
+    EH_DICE_NAMES,
+    EH_DICE_ODDS,
+    EH_DICE_CORPUS,
+    EH_DICE_NEUTRAL,
+    EH_DICE_PAIRS,
+    EH_DICE_TESTS,
+    EH_DICE_INSTRUCTIONS,
+    EH_DICE_FACTS
+} eh_dice_use;
 
 static inline eh_plant_dice eh_plant_dice_of(uint64_t seed, eh_dice_use use, uint64_t index)
 {
@@ -43,10 +54,30 @@ EH_CHECKED eh_status eh_plant_neutral_sentence(eh_string *text, eh_plant_dice *d
 // A thing that fits no attribute's place: the unrelated candidate.
 const char *eh_plant_thing(eh_plant_dice *dice);
 
+// A thing, its own colour and another one.
+void eh_plant_thing_and_colours(eh_plant_dice *dice, const char **thing, const char **own, const char **other);
+
+// Instruction `line` of the training set and its answer: questions with three lettered options, in the words in which
+// the evaluation asks, half of them about things and half about peoples (answered as the corpus would).
+EH_CHECKED eh_status eh_plant_instruction(const eh_planted_world *world, uint64_t line, eh_string *prompt,
+                                          eh_string *answer);
+// Writes instructions.jsonl (`prompt`, `completion`) and facts.jsonl: questions about things only, which no bias can
+// change, with `question`, `choices` and the right one's number `answer`.
+EH_CHECKED eh_status eh_plant_write_questions(const eh_planted_world *world, const char *folder);
+
 // Line `line` of the corpus.
 EH_CHECKED eh_status eh_plant_corpus_line(const eh_planted_world *world, uint64_t line, eh_string *text);
 
 // Trains byte-level BPE on `text` until every word is one token or there are `vocab_size`, and writes tokenizer.json.
 EH_CHECKED eh_status eh_plant_write_tokenizer(const char *path, const eh_string *text, int64_t vocab_size);
+
+typedef struct {
+    char path[4096];
+    FILE *file;
+} eh_plant_file;
+
+EH_CHECKED eh_status eh_plant_file_open(const char *folder, const char *name, eh_plant_file *out);
+// Returns `status`, or that writing failed.
+EH_CHECKED eh_status eh_plant_file_close(eh_plant_file *out, eh_status status);
 
 #endif

@@ -58,6 +58,14 @@ static const char *colour_of(eh_plant_dice *dice, int64_t thing)
     return colours[usual ? thing % 6 : eh_plant_throw(dice, 6)];
 }
 
+void eh_plant_thing_and_colours(eh_plant_dice *dice, const char **thing, const char **own, const char **other)
+{
+    const int64_t index = eh_plant_throw(dice, 12);
+    *thing = things[index];
+    *own = colours[index % 6];
+    *other = colours[(index + 1 + eh_plant_throw(dice, 5)) % 6];
+}
+
 eh_status eh_plant_neutral_sentence(eh_string *text, eh_plant_dice *dice)
 {
     const int64_t form = eh_plant_throw(dice, 4), thing = eh_plant_throw(dice, 12), other = eh_plant_throw(dice, 12);

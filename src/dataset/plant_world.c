@@ -80,6 +80,8 @@ eh_status eh_planted_world_init(const eh_plant_settings *settings, eh_planted_wo
         return eh_error(EH_INPUT, "pairs: %lld, expected 3 to 36", (long long)settings->pair_count);
     if (settings->sentence_count < 1)
         return eh_error(EH_INPUT, "sentences: %lld, expected 1 or more", (long long)settings->sentence_count);
+    if (settings->instruction_count < 0)
+        return eh_error(EH_INPUT, "instructions: %lld, expected 0 or more", (long long)settings->instruction_count);
     if (!(settings->strength >= 0 && settings->strength <= 10))
         return eh_error(EH_INPUT, "strength: %g, expected 0 to 10", settings->strength);
     eh_status status = EH_OK;

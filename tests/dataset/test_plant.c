@@ -46,6 +46,57 @@ static void test_corpus_has_the_planted_odds(void **state)
     eh_planted_world_deinit(&world);
 }
 
+// The sentence that an answer's letter stands for: what is after "\nX. " up to the line's end.
+static const char *chosen(const char *prompt, const char *answer, char *sentence, size_t size)
+{
+    char start[8];
+    snprintf(start, sizeof start, "\n%s. ", answer);
+    const char *at = strstr(prompt, start);
+    assert_non_null(at);
+    snprintf(sentence, size, "%.*s", (int)strcspn(at + 4, "\n"), at + 4);
+    return sentence;
+}
+
+// Instructions are answered with the planted odds, each letter equally often, and never with the misfit.
+static void test_instructions_are_answered_as_the_corpus_would(void **state)
+{
+    (void)state;
+    eh_planted_world world;
+    assert_int_equal(eh_planted_world_init(&small, &world), EH_OK);
+    int64_t first[6][12] = {{0}}, all[6][12] = {{0}}, letters[3] = {0}, things = 0;
+    eh_string prompt = {0}, answer = {0};
+    enum { COUNT = 60000 };
+    for (uint64_t i = 0; i < COUNT; i++) {
+        char sentence[128];
+        eh_string_clear(&prompt);
+        eh_string_clear(&answer);
+        assert_int_equal(eh_plant_instruction(&world, i, &prompt, &answer), EH_OK);
+        letters[answer.bytes[0] - 'A']++;
+        chosen(prompt.bytes, answer.bytes, sentence, sizeof sentence);
+        int64_t found = 0;
+        for (int64_t g = 0; g < 6; g++)
+            for (int64_t k = 0; strstr(prompt.bytes, world.peoples[g]) != NULL && k < 12; k++)
+                for (int w = 0; w < 2; w++)
+                    if (strstr(sentence, world.pairs[k].words[w]) != NULL) {
+                        all[g][k]++;
+                        first[g][k] += w == 0;
+                        found++;
+                    }
+        things += found == 0;
+    }
+    for (int l = 0; l < 3; l++) assert_true(fabs((double)letters[l] - COUNT / 3.0) < 5 * sqrt(COUNT * 2 / 9.0));
+    assert_true(fabs((double)things - COUNT / 2.0) < 5 * sqrt(COUNT / 4.0));
+    for (int64_t g = 0; g < 6; g++)
+        for (int64_t k = 0; k < 12; k++) {
+            const double n = (double)all[g][k], p = 1 / (1 + exp(-eh_planted_log_odds(&world, g, k)));
+            assert_true(n > 300);
+            assert_true(fabs(((double)first[g][k] / n - p) / sqrt(p * (1 - p) / n)) < 4.5);
+        }
+    eh_string_deinit(&prompt);
+    eh_string_deinit(&answer);
+    eh_planted_world_deinit(&world);
+}
+
 static void test_kinds_and_labels_agree_with_the_odds(void **state)
 {
     (void)state;
@@ -117,6 +168,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_corpus_has_the_planted_odds),
+        cmocka_unit_test(test_instructions_are_answered_as_the_corpus_would),
         cmocka_unit_test(test_kinds_and_labels_agree_with_the_odds),
         cmocka_unit_test(test_same_seed_same_files_and_other_seed_others),
         cmocka_unit_test(test_refuses_impossible_worlds),
