@@ -1,5 +1,5 @@
 // The memory that a batch works in: one block, laid out twice by the same walk, first to measure and then to place. In
-// inference all layers share one layer's activations.
+// inference all layers share one layer's activations; so they do where training computes them again.
 #include <string.h>
 
 #include "core/memory.h"
@@ -61,6 +61,14 @@ static void take_layer(arena *from, const eh_model *model, eh_stack stack, int64
         work->cross_log_sum_exp = take(from, EH_F32, rows, t->head_count);
 }
 
+static void take_layer_input(arena *from, const eh_model *model, int64_t rows, eh_layer_work *work)
+{
+    if (model->t.norm_first)
+        work->attention_norm.sum = take(from, EH_F32, rows, model->t.hidden_size);
+    else
+        work->input = take(from, model->compute, rows, model->t.hidden_size);
+}
+
 static int64_t stack_rows(const eh_model *model, const eh_batch_limits *limits, int stack)
 {
     if (model->t.layer_count[stack] == 0)
@@ -76,10 +84,12 @@ static void take_stack(arena *from, const eh_model *model, int stack, eh_work *w
     eh_stack_work *own = &work->stacks[stack];
     for (int64_t l = 0; l < layers; l++) {
         eh_layer_work *layer = &own->layers[l];
-        if (l > 0 && model->use == EH_FOR_INFERENCE)
+        if (l > 0 && (model->use == EH_FOR_INFERENCE || model->recompute))
             *layer = own->layers[0];
         else
             take_layer(from, model, (eh_stack)stack, rows, work->limits.tokens, layer);
+        if (l > 0 && model->use == EH_FOR_TRAINING && model->recompute)
+            take_layer_input(from, model, rows, layer);
     }
     if (model->use == EH_FOR_INFERENCE) // one residual stream, which each norm adds to
         for (int64_t l = 0; l < layers; l++)
@@ -153,6 +163,11 @@ static void lay_out(arena *from, const eh_model *model, eh_work *work)
     work->log_sum_exp = take(from, EH_F32, labels, 0);
     if (model->use == EH_FOR_TRAINING)
         take_backward(from, model, rows, work);
+}
+
+void eh_model_set_recompute(eh_model *model, bool recompute)
+{
+    model->recompute = recompute;
 }
 
 void eh_work_deinit(eh_model *model)

@@ -209,6 +209,8 @@ static eh_status run_stack(pass *p)
     for (int64_t l = model->t.layer_count[p->stack] - 1; l >= 0; l--) {
         const eh_layer *layer = &model->w.stacks[p->stack].layers[l];
         const eh_layer_work *work = &model->work.stacks[p->stack].layers[l];
+        if (model->recompute && l + 1 < model->t.layer_count[p->stack]) // the last one's are still there
+            EH_TRY(eh_layer_recompute(model, p->dropout, p->stack, l, &p->source));
         EH_TRY(model->t.norm_first ? layer_norm_first(p, l, layer, work) : layer_norm_last(p, l, layer, work));
     }
     return embeddings(p);

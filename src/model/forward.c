@@ -15,6 +15,7 @@ typedef struct {
     eh_tensor stream; // the residual stream so far
     bool has_branch;  // work->branch is still to be added to it
     eh_tensor source; // the encoder's result
+    bool again;       // for the backward pass, which needs all but the layer's result
 } pass;
 
 // Adds the branch to the stream, if there is one, and normalises the sum; the stream is what the next sum begins with.
@@ -89,6 +90,8 @@ static eh_status feed_forward(pass *p, int64_t l, const eh_layer *layer, const e
         EH_TRY(eh_linear_forward(p->backend, &layer->gate, input, EH_WRITE, &gate));
     EH_TRY(eh_activation_forward(p->backend, t->activation, &inner, &gate, &activated));
     EH_TRY(eh_drop(p->model, p->dropout, t->inner_dropout, p->stack, l, EH_SITE_INNER, &activated));
+    if (p->again && t->norm_first)
+        return EH_OK;
     EH_TRY(eh_linear_forward(p->backend, &layer->feed_output, &activated, EH_WRITE, &branch));
     return finish_branch(p, l, EH_SITE_FEED);
 }
@@ -186,4 +189,21 @@ eh_status eh_stacks_forward(eh_model *model, const eh_dropout_plan *dropout, eh_
     if (model->t.kind == EH_ENCODER_DECODER && cache == NULL)
         EH_TRY(eh_encoder_forward(model, dropout, &p.source));
     return run_stack(&p);
+}
+
+eh_status eh_layer_recompute(eh_model *model, const eh_dropout_plan *dropout, eh_stack stack, int64_t l,
+                             const eh_tensor *source)
+{
+    const eh_layer *layer = &model->w.stacks[stack].layers[l];
+    const eh_layer_work *work = &model->work.stacks[stack].layers[l];
+    pass p = {.model = model,
+              .backend = model->backend,
+              .dropout = dropout,
+              .stack = stack,
+              .rows = model->work.batch[stack].rows,
+              .source_rows = model->work.batch[EH_STACK_ENCODER].rows,
+              .source = *source,
+              .again = true};
+    p.stream = eh_first_rows(model->t.norm_first ? &work->attention_norm.sum : &work->input, p.rows);
+    return model->t.norm_first ? layer_norm_first(&p, l, layer, work) : layer_norm_last(&p, l, layer, work);
 }

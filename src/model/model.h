@@ -88,10 +88,13 @@ typedef struct {
     const float *label_weights; // NULL: forward only
 } eh_batch;
 
-// Reserves activations, caches and scratch for batches up to this size, once; prints nothing. Bytes in *bytes.
+// Reserves activations, caches and scratch for batches up to this size, once; prints nothing.
 typedef struct {
     int64_t tokens, decoder_tokens, sequences, labels;
 } eh_batch_limits;
+// Training keeps no more of a layer than its input and computes the rest again in the backward pass, with the same
+// bits. Before eh_model_reserve.
+void eh_model_set_recompute(eh_model *model, bool recompute);
 EH_CHECKED eh_status eh_model_reserve(eh_model *model, const eh_batch_limits *limits);
 // Bytes that eh_model_reserve would take for activations (planning), without reserving.
 size_t eh_model_activation_bytes(const eh_model *model, const eh_batch_limits *limits);

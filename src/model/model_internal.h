@@ -62,7 +62,8 @@ typedef struct {
 typedef struct {
     eh_tensor sum, mean, scale, y;
 } eh_norm_work;
-// One layer's activations, [rows, ...]. In inference all layers share one.
+// One layer's activations, [rows, ...]. In inference all layers share one; where they are computed again, all but the
+// layer's input (norm_first: attention_norm.sum).
 typedef struct {
     eh_norm_work attention_norm, cross_norm, feed_norm;
     eh_tensor input; // of the layer's first product: attention_norm.y, or the layer before's result (norm_first false)
@@ -129,6 +130,7 @@ struct eh_model {
     char *folder; // opened from, or NULL
     eh_dtype compute;
     eh_model_use use;
+    bool recompute; // of all layers but a stack's last, see eh_layer_recompute
     eh_layout layout;
     eh_stored_tensors stored; // open as long as weights are views of it
     eh_buffer *weights, *copy, *gradients, *slopes;
@@ -196,6 +198,9 @@ EH_CHECKED eh_status eh_drop(eh_model *model, const eh_dropout_plan *plan, float
 // forward.c, backward.c: the stacks; head.c: what is behind them.
 EH_CHECKED eh_status eh_encoder_forward(eh_model *model, const eh_dropout_plan *dropout, eh_tensor *source);
 EH_CHECKED eh_status eh_stacks_forward(eh_model *model, const eh_dropout_plan *dropout, eh_cache *cache);
+// A layer's activations again, from its input.
+EH_CHECKED eh_status eh_layer_recompute(eh_model *model, const eh_dropout_plan *dropout, eh_stack stack, int64_t l,
+                                        const eh_tensor *source);
 EH_CHECKED eh_status eh_stacks_backward(eh_model *model, const eh_dropout_plan *dropout);
 // Rows with labels -> model->work's hidden rows, which the output layer reads.
 EH_CHECKED eh_status eh_head_forward(eh_model *model, const eh_dropout_plan *dropout, int64_t label_count,

@@ -125,7 +125,6 @@ static eh_status one_step(training_run *run, bool *stop)
 static eh_status refuse_what_is_missing(const eh_job *job)
 {
     const char *missing = job->memory.zero > 1                         ? "memory.zero above 1"
-                          : strcmp(job->memory.recompute, "none") != 0 ? "memory.recompute"
                           : strcmp(job->memory.offload, "none") != 0   ? "memory.offload"
                           : strcmp(job->train.method, "lora") == 0     ? "train.method: lora"
                           : job->train.kl > 0                          ? "train.kl"

@@ -16,6 +16,10 @@ static const char *const bloom = "{\"model_type\":\"bloom\",\"vocab_size\":13,\"
 static const char *const t5 = "{\"model_type\":\"t5\",\"vocab_size\":13,\"d_model\":20,\"d_kv\":6,\"d_ff\":24,"
                               "\"num_heads\":5,\"num_layers\":2,\"pad_token_id\":0,\"eos_token_id\":1}";
 
+static const char *const bert =
+    "{\"model_type\":\"bert\",\"vocab_size\":13,\"hidden_size\":20,\"num_attention_heads\":5,"
+    "\"num_hidden_layers\":3,\"intermediate_size\":24,\"max_position_embeddings\":16}";
+
 static eh_backend *open_backend(void)
 {
     eh_backend *backend = NULL;
@@ -120,6 +124,58 @@ static void test_a_step_allocates_nothing(void **state)
         eh_model_close(&model);
         eh_backend_close(&backend);
     }
+}
+
+// Gradients with dropout, of activations that were kept or computed again.
+static float *gradients_of(const char *config, eh_dtype compute, bool recompute, float scores[3])
+{
+    const int32_t ids[] = {1, 5, 6, 7, 8, 9}, rows[] = {0, 1, 4}, labels[] = {5, 6, 9};
+    const int64_t offsets[] = {0, 3, 6};
+    const float weights[] = {1, 2, 3};
+    const eh_batch batch = {.sequence_count = 2,
+                            .input_ids = ids,
+                            .input_offsets = offsets,
+                            .decoder_ids = ids,
+                            .decoder_offsets = offsets,
+                            .label_count = 3,
+                            .label_rows = rows,
+                            .label_ids = labels,
+                            .label_weights = weights};
+    eh_backend *backend = open_backend();
+    eh_model *model = NULL;
+    float *gradients = NULL;
+    assert_int_equal(eh_model_new(backend, config, 5, compute, EH_FOR_TRAINING, &model), EH_OK);
+    eh_model_set_recompute(model, recompute);
+    assert_int_equal(eh_model_reserve(model, &(eh_batch_limits){32, 32, 8, 32}), EH_OK);
+    const eh_tensor block = eh_model_gradients(model);
+    assert_int_equal(EH_ALLOC(eh_model_weight_count(model), &gradients), EH_OK);
+    assert_int_equal(eh_model_backward(model, &batch, 0.2f, 9, scores), EH_OK);
+    assert_int_equal(eh_backend_download(backend, &block, gradients), EH_OK);
+    eh_model_close(&model);
+    eh_backend_close(&backend);
+    return gradients;
+}
+
+static void test_recomputing_changes_no_bit(void **state)
+{
+    (void)state;
+    const char *configs[] = {bloom, t5, bert};
+    eh_backend *backend = open_backend();
+    for (int i = 0; i < 6; i++) {
+        const eh_dtype compute = i % 2 == 0 ? EH_F32 : EH_BF16;
+        float kept_scores[3], scores[3], *kept = gradients_of(configs[i / 2], compute, false, kept_scores);
+        float *again = gradients_of(configs[i / 2], compute, true, scores);
+        eh_model *model = new_model(backend, configs[i / 2], 5, EH_FOR_TRAINING);
+        assert_memory_equal(scores, kept_scores, sizeof scores);
+        assert_memory_equal(again, kept, (size_t)eh_model_weight_count(model) * sizeof *kept);
+        const size_t whole = eh_model_activation_bytes(model, &(eh_batch_limits){32, 32, 8, 32});
+        eh_model_set_recompute(model, true);
+        assert_true(eh_model_activation_bytes(model, &(eh_batch_limits){32, 32, 8, 32}) < whole);
+        eh_free(&kept);
+        eh_free(&again);
+        eh_model_close(&model);
+    }
+    eh_backend_close(&backend);
 }
 
 typedef struct {
@@ -296,6 +352,7 @@ int main(void)
         cmocka_unit_test(test_random_weights_are_a_function_of_the_seed),
         cmocka_unit_test(test_a_shared_prefix_changes_nothing),
         cmocka_unit_test(test_a_step_allocates_nothing),
+        cmocka_unit_test(test_recomputing_changes_no_bit),
         cmocka_unit_test(test_samples_follow_the_models_probabilities),
         cmocka_unit_test(test_a_text_does_not_depend_on_its_neighbours),
         cmocka_unit_test(test_refuses_folders_that_do_not_fit),

@@ -61,6 +61,11 @@ run finetune 2 frozen --set train.method=freeze --set train.freeze=nomrs --force
 check 'freeze: a wrong word: exit 2' equal "$code" 2
 check 'freeze: a wrong word is named' has "$err" "'nomrs' fits no weight"
 
+# --- Activations computed again ---
+fresh again
+run finetune 2 again --set memory.recompute=blocks
+check 'recompute: the same weights' equal "$(weights again)" "$(weights r1)"
+
 # --- The optimizer's states sharded over the ranks; a checkpoint goes on at another level ---
 for ranks in 2 3; do
     fresh "zero-$ranks"
