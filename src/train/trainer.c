@@ -40,7 +40,8 @@ static eh_status init_local(eh_trainer *trainer)
     EH_TRY(eh_batches_init(trainer->set, train, trainer->job->seed, &trainer->batches));
     const eh_batch_limits *limits = &trainer->batches.limits;
     EH_TRY(eh_packed_batch_init(limits, &trainer->packed));
-    eh_model_set_recompute(trainer->model, strcmp(trainer->job->memory.recompute, "blocks") == 0);
+    const char *recompute = trainer->job->memory.recompute; // NULL in tests that make a job by hand
+    eh_model_set_recompute(trainer->model, recompute != NULL && strcmp(recompute, "blocks") == 0);
     EH_TRY(eh_model_reserve(trainer->model, limits));
     EH_TRY(EH_ALLOC(limits->labels, &trainer->log_probabilities));
     const int64_t chunks = trainer->batches.chunk_count;
