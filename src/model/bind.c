@@ -25,6 +25,17 @@ static eh_tensor joined_view(const eh_tensor *first, int64_t count, bool is_bias
     return view;
 }
 
+// Packed copies make inference in fp32 faster: a decoding step of 8 sequences by 1.3 times, of one GPT-2 sequence
+// (whose matrices are stored the other way) by 1.9; in bf16 they gain nothing and take twice the weights. They are each
+// rank's own, where the mapped file is shared, so a large model goes without.
+static const int64_t packed_elements_most = (int64_t)128 << 20;
+
+bool eh_weights_packed(const eh_model *model)
+{
+    return model->use == EH_FOR_INFERENCE && model->compute == EH_F32 &&
+           eh_layout_matrix_count(&model->layout) <= packed_elements_most;
+}
+
 static void bind_pair(const eh_model *model, int64_t weight, int64_t bias, int64_t joined, eh_linear *linear)
 {
     const eh_slot *slots = model->layout.slots;
@@ -33,6 +44,7 @@ static void bind_pair(const eh_model *model, int64_t weight, int64_t bias, int64
         return;
     linear->weight = joined_view(&slots[weight].matrix, joined, false);
     linear->grad_weight = joined_view(&slots[weight].gradient, joined, false);
+    linear->constant = slots[weight].layer != EH_LAYERLESS && eh_weights_packed(model);
     if (bias >= 0) {
         linear->bias = joined_view(&slots[bias].value, joined, true);
         linear->grad_bias = joined_view(&slots[bias].gradient, joined, true);

@@ -44,11 +44,14 @@ static eh_status attention(pass *p, int64_t l, const eh_layer *layer, const eh_l
     const eh_tensor lse = eh_first_rows(&work->log_sum_exp, p->rows),
                     branch = eh_first_rows(&p->model->work.branch, p->rows);
     EH_TRY(eh_linear_forward(p->backend, &layer->qkv, input, EH_WRITE, &qkv));
-    eh_tensor seen = qkv; // what keys and values are taken from
-    if (p->cache != NULL)
+    const eh_heads query = eh_qkv_view(t, &qkv, EH_QUERY), output = eh_plain_view(t, &attended);
+    eh_heads key = eh_qkv_view(t, &qkv, EH_KEY), value = eh_qkv_view(t, &qkv, EH_VALUE);
+    if (p->cache != NULL) {
+        eh_tensor seen;
         EH_TRY(eh_cache_store(p->cache, l, &qkv, &seen));
-    const eh_heads query = eh_qkv_view(t, &qkv, EH_QUERY), key = eh_qkv_view(t, &seen, EH_KEY);
-    const eh_heads value = eh_qkv_view(t, &seen, EH_VALUE), output = eh_plain_view(t, &attended);
+        key = eh_cross_view(t, &seen, 0);
+        value = eh_cross_view(t, &seen, 1);
+    }
     const eh_attention how = eh_self_attention(p->model, p->stack, l, p->dropout);
     EH_TRY(eh_attention_forward(p->backend, &how, &query, &key, &value, &output, &lse));
     EH_TRY(eh_linear_forward(p->backend, &layer->attention_output, &attended, EH_WRITE, &branch));

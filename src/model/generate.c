@@ -30,6 +30,7 @@ typedef struct {
     void *sink_context;
     int64_t next_prompt, next_sample; // what the next free slot gets
     int64_t slot_count, slot_rows, source_rows, samples;
+    int64_t batch_rows; // of the decoder: all slots may begin at once, with the longest prompt
     text_slot *slots;
     eh_cache cache;
     eh_sampler sampler;
@@ -82,12 +83,14 @@ static eh_status plan_sizes(generation *g)
                             (long long)given, (long long)most);
         const int64_t rows = given + g->settings->max_new_tokens < most ? given + g->settings->max_new_tokens : most;
         g->slot_rows = rows > g->slot_rows ? rows : g->slot_rows;
+        g->batch_rows = given > g->batch_rows ? given : g->batch_rows;
         if (has_source(g))
             g->source_rows = length > g->source_rows ? length : g->source_rows;
     }
     const int64_t texts = g->prompt_count * g->samples;
     g->slot_count = g->settings->slots > 0 ? g->settings->slots : USUAL_SLOTS;
     g->slot_count = texts < g->slot_count ? texts : g->slot_count;
+    g->batch_rows *= g->slot_count;
     return EH_OK;
 }
 
@@ -95,14 +98,13 @@ static eh_status begin(generation *g)
 {
     EH_TRY(check_settings(g));
     EH_TRY(plan_sizes(g));
-    const int64_t batch = g->slot_count * g->slot_rows; // all slots may begin at once
-    const eh_batch_limits limits = {.tokens = has_source(g) ? g->source_rows : batch,
-                                    .decoder_tokens = has_source(g) ? g->slot_count : 0,
+    const eh_batch_limits limits = {.tokens = has_source(g) ? g->source_rows : g->batch_rows,
+                                    .decoder_tokens = has_source(g) ? g->batch_rows : 0,
                                     .sequences = g->slot_count,
                                     .labels = g->slot_count};
     EH_TRY(eh_model_reserve(g->model, &limits));
     EH_TRY(eh_logits_reserve(g->model, g->slot_count));
-    EH_TRY(eh_cache_init(&g->cache, g->model, g->slot_count, g->slot_rows, g->source_rows));
+    EH_TRY(eh_cache_init(&g->cache, g->model, g->slot_count, g->slot_rows, g->source_rows, g->batch_rows));
     EH_TRY(EH_ALLOC(g->slot_count, &g->slots));
     EH_TRY(EH_ALLOC(g->slot_count, &g->row_slot));
     EH_TRY(EH_ALLOC(g->slot_count * g->model->t.vocab_size, &g->logits));

@@ -45,13 +45,14 @@ eh_status eh_head_forward(eh_model *model, const eh_dropout_plan *dropout, int64
     return eh_drop(model, dropout, t->head_dropout, stack, -1, EH_SITE_HEAD, hidden);
 }
 
-static eh_output_layer output_layer(const eh_model *model, const eh_tensor *hidden, int64_t n)
+static eh_output_layer output_layer(const eh_model *model, const eh_tensor *hidden, int64_t n, bool backward_follows)
 {
     return (eh_output_layer){.hidden = *hidden,
                              .weight = model->w.output.weight,
                              .bias = model->w.output.bias,
                              .target = eh_first_rows(&model->work.label_ids, n),
                              .scale = model->t.output_scale,
+                             .backward_follows = backward_follows,
                              .log_probability = eh_first_rows(&model->work.log_probability, n),
                              .log_sum_exp = eh_first_rows(&model->work.log_sum_exp, n)};
 }
@@ -81,7 +82,7 @@ eh_status eh_head_backward(eh_model *model, const eh_dropout_plan *dropout, int6
     const eh_tensor index = eh_first_rows(&work->label_rows, n), row_weights = eh_first_rows(&work->row_weights, n);
     const eh_tensor grad_top = eh_first_rows(&work->grad_stream[stack], work->batch[stack].rows);
     eh_tensor grad = eh_first_rows(&work->grad_hidden, n);
-    const eh_output_layer layer = output_layer(model, hidden, n);
+    const eh_output_layer layer = output_layer(model, hidden, n, true);
     EH_TRY(eh_output_backward(model->backend, &layer, &row_weights, &grad, &model->w.output.grad_weight,
                               &model->w.output.grad_bias));
     EH_TRY(eh_drop(model, dropout, t->head_dropout, stack, -1, EH_SITE_HEAD, &grad));
@@ -102,7 +103,7 @@ eh_status eh_head_backward(eh_model *model, const eh_dropout_plan *dropout, int6
 static const eh_dropout_plan no_dropout = {0};
 
 static eh_status forward_labels(eh_model *model, const eh_batch *batch, const eh_dropout_plan *dropout,
-                                float *log_probabilities, eh_tensor *hidden)
+                                float *log_probabilities, bool backward_follows, eh_tensor *hidden)
 {
     const int64_t n = batch->label_count;
     EH_ASSERT(batch->label_ids != NULL || n == 0);
@@ -111,7 +112,7 @@ static eh_status forward_labels(eh_model *model, const eh_batch *batch, const eh
         return EH_OK;
     EH_TRY(eh_stacks_forward(model, dropout, NULL));
     EH_TRY(eh_head_forward(model, dropout, n, hidden));
-    const eh_output_layer layer = output_layer(model, hidden, n);
+    const eh_output_layer layer = output_layer(model, hidden, n, backward_follows);
     EH_TRY(eh_output_forward(model->backend, &layer));
     return eh_backend_download(model->backend, &layer.log_probability, log_probabilities);
 }
@@ -119,7 +120,7 @@ static eh_status forward_labels(eh_model *model, const eh_batch *batch, const eh
 eh_status eh_model_score(eh_model *model, const eh_batch *batch, float *log_probabilities)
 {
     eh_tensor hidden;
-    return forward_labels(model, batch, &no_dropout, log_probabilities, &hidden);
+    return forward_labels(model, batch, &no_dropout, log_probabilities, false, &hidden);
 }
 
 eh_status eh_model_backward(eh_model *model, const eh_batch *batch, float dropout, uint64_t dropout_seed,
@@ -128,7 +129,7 @@ eh_status eh_model_backward(eh_model *model, const eh_batch *batch, float dropou
     EH_ASSERT(model->use == EH_FOR_TRAINING && (batch->label_weights != NULL || batch->label_count == 0));
     const eh_dropout_plan plan = {.on = dropout != 0, .rate = dropout, .seed = dropout_seed};
     eh_tensor hidden;
-    EH_TRY(forward_labels(model, batch, &plan, log_probabilities, &hidden));
+    EH_TRY(forward_labels(model, batch, &plan, log_probabilities, true, &hidden));
     if (batch->label_count == 0)
         return EH_OK;
     EH_TRY(eh_head_backward(model, &plan, batch->label_count, &hidden));

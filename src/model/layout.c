@@ -167,3 +167,15 @@ void eh_layout_deinit(eh_layout *layout)
     eh_free(&layout->parameters);
     *layout = (eh_layout){0};
 }
+
+int64_t eh_layout_matrix_count(const eh_layout *layout)
+{
+    int64_t count = 0;
+    for (int64_t p = 0; p < layout->count; p++) {
+        const eh_slot *slot = &layout->slots[p];
+        if (slot->layer != EH_LAYERLESS && !slot->is_bias && layout->parameters[p].dimension_count == 2 &&
+            slot->role != EH_RELATIVE_BIAS)
+            count += layout->parameters[p].count;
+    }
+    return count;
+}

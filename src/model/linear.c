@@ -5,10 +5,13 @@
 eh_status eh_linear_forward(eh_backend *backend, const eh_linear *linear, const eh_tensor *x, eh_output_mode mode,
                             const eh_tensor *y)
 {
-    return eh_multiply(
-        backend,
-        &(eh_product){
-            .a = *x, .b = linear->weight, .bias = linear->bias, .y = *y, .transpose_b = !linear->in_out, .mode = mode});
+    return eh_multiply(backend, &(eh_product){.a = *x,
+                                              .b = linear->weight,
+                                              .bias = linear->bias,
+                                              .y = *y,
+                                              .transpose_b = !linear->in_out,
+                                              .mode = mode,
+                                              .b_is_constant = linear->constant});
 }
 
 eh_status eh_linear_backward(eh_backend *backend, const eh_linear *linear, const eh_tensor *x, const eh_tensor *grad_y,

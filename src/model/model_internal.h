@@ -31,11 +31,14 @@ typedef struct {
 } eh_layout;
 EH_CHECKED eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *transformer, eh_layout *layout);
 void eh_layout_deinit(eh_layout *layout);
+// Elements of the matrices that each token is multiplied with: no embeddings, no output layer.
+int64_t eh_layout_matrix_count(const eh_layout *layout);
 
 // y = x W^T + bias, or x W + bias where the matrix is stored [in, out].
 typedef struct {
     eh_tensor weight, bias, grad_weight, grad_bias;
     bool in_out;
+    bool constant; // inference: the backend may keep a packed copy
 } eh_linear;
 typedef struct {
     eh_norm norm;
@@ -146,6 +149,7 @@ struct eh_model {
 EH_CHECKED eh_status eh_weights_load(eh_model *model); // from model->stored
 EH_CHECKED eh_status eh_weights_random(eh_model *model, uint64_t seed);
 EH_CHECKED eh_status eh_weights_bind(eh_model *model); // model->w from the slots; again when `trains` changes
+bool eh_weights_packed(const eh_model *model);         // the backend may keep copies of the layers' matrices
 
 // activations.c
 void eh_work_deinit(eh_model *model);

@@ -4,13 +4,6 @@
 #include "model/folder.h"
 #include "model/model_internal.h"
 
-static bool multiplies_every_token(const eh_layout *layout, int64_t p)
-{
-    const eh_slot *slot = &layout->slots[p];
-    return slot->layer != EH_LAYERLESS && !slot->is_bias && layout->parameters[p].dimension_count == 2 &&
-           slot->role != EH_RELATIVE_BIAS;
-}
-
 eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dtype compute, eh_model_use use,
                               const eh_batch_limits *limits, eh_model_outline *outline)
 {
@@ -27,13 +20,10 @@ eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dty
         .max_length = eh_model_max_length(&model),
         .special = model.t.special,
         .block_count = model.layout.weight_count,
+        .matrix_count = eh_layout_matrix_count(&model.layout),
         .activation_bytes = eh_model_activation_bytes(&model, limits),
     };
-    for (int64_t p = 0; p < model.layout.count; p++) {
-        outline->parameter_count += model.layout.parameters[p].count;
-        if (multiplies_every_token(&model.layout, p))
-            outline->matrix_count += model.layout.parameters[p].count;
-    }
+    for (int64_t p = 0; p < model.layout.count; p++) outline->parameter_count += model.layout.parameters[p].count;
 done:
     eh_layout_deinit(&model.layout);
     json_decref(model.config);
