@@ -78,3 +78,42 @@ eh_status eh_groups_terminate(eh_groups *groups)
     groups->names[groups->count] = NULL;
     return EH_OK;
 }
+
+// The next name of a comma-separated list; false at its end.
+static bool next_name(const char **at, eh_text *name)
+{
+    *at += strspn(*at, ", ");
+    size_t size = strcspn(*at, ",");
+    *name = (eh_text){*at, size};
+    *at += size;
+    while (name->size > 0 && name->bytes[name->size - 1] == ' ') name->size--;
+    return size > 0;
+}
+
+static bool is_same(eh_text a, eh_text b)
+{
+    return a.size == b.size && memcmp(a.bytes, b.bytes, a.size) == 0;
+}
+
+bool eh_group_is_listed(const char *list, eh_text name)
+{
+    eh_text listed;
+    for (const char *at = list; list != NULL && next_name(&at, &listed);)
+        if (is_same(listed, name))
+            return true;
+    return list == NULL;
+}
+
+eh_status eh_groups_check_list(const eh_groups *groups, const char *list, const char *what)
+{
+    eh_text listed;
+    for (const char *at = list; list != NULL && next_name(&at, &listed);) {
+        bool known = false;
+        for (int64_t g = 0; g < groups->count; g++)
+            known = known || is_same(listed, (eh_text){groups->names[g], strlen(groups->names[g])});
+        if (!known)
+            return eh_error(EH_INPUT, "%s: there is no group '%.*s'; the first is '%s'", what, (int)listed.size,
+                            listed.bytes, groups->count > 0 ? groups->names[0] : "");
+    }
+    return EH_OK;
+}

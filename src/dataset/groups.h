@@ -21,6 +21,10 @@ EH_CHECKED eh_status eh_groups_find(const eh_groups *groups, eh_text name, uint1
 // Adds the new groups of all ranks' records, in rank order. Collective.
 EH_CHECKED eh_status eh_groups_agree(eh_comm *comm, const eh_data_format *format, const eh_records *records,
                                      eh_groups *groups);
+// Whether `name` is in the comma-separated `list`, spaces around commas apart; everything is in NULL.
+bool eh_group_is_listed(const char *list, eh_text name);
+// EH_INPUT if the list names a group that is not there. `what` begins the message.
+EH_CHECKED eh_status eh_groups_check_list(const eh_groups *groups, const char *list, const char *what);
 // Puts a NULL behind the last name, for those who take a list.
 EH_CHECKED eh_status eh_groups_terminate(eh_groups *groups);
 

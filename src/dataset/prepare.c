@@ -49,6 +49,8 @@ static eh_status make_key(const preparation *p, const char *source_sha256, char 
         p->settings->job->preset, p->settings->job->seed, p->settings->shard_bytes);
     if (status == EH_OK)
         status = eh_string_append_text(&text, p->maker.prompt);
+    if (status == EH_OK && d->train_on != NULL)
+        status = eh_string_printf(&text, ", train on %s", d->train_on);
     if (status == EH_OK)
         eh_sha256_text(text.bytes, text.size, key);
     eh_string_deinit(&text);
@@ -82,7 +84,10 @@ static eh_status make_examples(preparation *p, const eh_records *records, int64_
                     ? (eh_split)splits[i]
                     : eh_split_text(eh_record_field(records, record, roles->text >= 0 ? roles->text : roles->prompt),
                                     p->data->holdout, p->settings->job->seed);
-        EH_TRY(eh_groups_find(&p->groups, eh_record_field(records, record, roles->group), &group));
+        const eh_text group_name = eh_record_field(records, record, roles->group);
+        if (split == EH_SPLIT_TRAIN && !eh_group_is_listed(p->data->train_on, group_name))
+            split = EH_SPLIT_HOLDOUT;
+        EH_TRY(eh_groups_find(&p->groups, group_name, &group));
         const int64_t before = examples->count;
         EH_TRY(eh_task_make(&p->maker, records, record, group, split, examples, &reason));
         if (reason != NULL)
@@ -311,6 +316,7 @@ static eh_status write_data_set(preparation *p, const eh_shard_origin *origin)
                                          p->settings->shard_bytes, &p->writer));
     EH_TRY_OR(done, p->format->read != NULL ? prepare_whole(p) : prepare_lines(p));
     EH_TRY_OR(done, eh_rejected_write(p->settings->comm, &p->rejected, p->settings->folder, p->data->name));
+    EH_TRY_OR(done, eh_groups_check_list(&p->groups, p->data->train_on, p->data->name));
     EH_TRY_OR(done, eh_groups_terminate(&p->groups));
     EH_TRY_OR(done, eh_shard_writer_finish(p->writer, (const char *const *)p->groups.names, &shard_count));
     EH_TRY_OR(done, log_counts(p, shard_count, eh_seconds() - began));

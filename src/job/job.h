@@ -49,6 +49,7 @@ typedef struct {
     eh_data_use use;
     eh_task task;
     double holdout; // share of the examples that is held out, [0, 1)
+    char *train_on; // groups that train, separated by commas, the others are held out; NULL: all train
     char *prompt;   // user template with {text} {answer} {more} {less} {context}; NULL: the task's own
     eh_pair_order pair_order;
     eh_label_layout label_layout;

@@ -87,6 +87,7 @@ static const eh_key data_rows[] = {
     {"use", EH_KEY_ENUM, AT(use), NULL, NULL, "train|evaluate|both", 0, 0, TOKENIZE, "default: train for crows-pairs, pairs, jsonl and text, else evaluate"},
     {"task", EH_KEY_ENUM, AT(task), NULL, NULL, "none|gap-fill|rewrite|lm|preferred", 0, 0, TOKENIZE, "what is learnt; default: gap-fill for pairs, lm for jsonl and text"},
     {"holdout", EH_KEY_NUMBER, AT(holdout), "0", NULL, NULL, 0, 0.999999, TOKENIZE, "share that is held out from training"},
+    {"train_on", EH_KEY_TEXT, AT(train_on), NULL, NULL, NULL, 0, 0, TOKENIZE, "groups that train, separated by commas; the others are held out; default: all"},
     {"prompt", EH_KEY_TEXT, AT(prompt), NULL, NULL, NULL, 0, 0, TOKENIZE, "template with {text} {answer} {more} {less} {context}; default: the task's"},
     {"pair_order", EH_KEY_ENUM, AT(pair_order), "@switches.pair_order", NULL, "stereotype|group|both|random|reversed", 0, 0, TOKENIZE, "default: the switch"},
     {"label_layout", EH_KEY_ENUM, AT(label_layout), "@switches.label_layout", NULL, "append|overlay", 0, 0, TOKENIZE, "default: the switch"},

@@ -38,6 +38,16 @@ echo 'one more line' >>world/corpus.txt
 run "$tokenize" all.yaml
 check 'a changed source: that one is made again' equal "$(grep -c 'up to date' <<<"$err")" 2
 
+# --- Only some groups train ---
+job some.yaml 'name: pairs, format: crows-pairs, path: world/pairs.csv, use: train, task: gap-fill, train_on: "job, trait"'
+run "$tokenize" some.yaml --set output=some
+check 'train_on' equal "$code" 0
+check 'train_on: the others are held out' equal "$(grep -c ' 0 to train on' <<<"$err") $(grep -c 'place .*(100.0 %)' <<<"$err")" '1 1'
+sed -i 's/trait"/triat"/' some.yaml
+run "$tokenize" some.yaml --set output=some
+check 'train_on: a wrong name' equal "$code" 2
+check 'train_on: is named' has "$err" "pairs: there is no group 'triat'"
+
 # --- Killed ---
 rm -rf out
 for _ in $(seq 40); do cat world/corpus.txt; done >big.txt
