@@ -44,7 +44,7 @@ run "$tokenize" some.yaml --set output=some
 check 'train_on' equal "$code" 0
 check 'train_on: the others are held out' equal "$(grep -c ' 0 to train on' <<<"$err") $(grep -c 'place .*(100.0 %)' <<<"$err")" '1 1'
 sed -i 's/trait"/triat"/' some.yaml
-run "$tokenize" some.yaml --set output=some
+run "$tokenize" some.yaml --set output=wrong
 check 'train_on: a wrong name' equal "$code" 2
 check 'train_on: is named' has "$err" "pairs: there is no group 'triat'"
 
