@@ -34,11 +34,17 @@ static eh_status open_tokenizer(const eh_stage *stage, const char *folder, eh_to
     return status;
 }
 
-// before: what the job starts from; after: what finetune has saved; control-NAME: OUTPUT/control-NAME/model.
+static bool measures_base(const eh_stage *stage)
+{
+    return strcmp(stage->phase, "before") == 0 || strcmp(stage->phase, "control-repeat") == 0;
+}
+
+// before and control-repeat: what the job starts from; after: what finetune has saved; control-NAME:
+// OUTPUT/control-NAME/model.
 static eh_status open_model(evaluation *e, eh_dtype compute)
 {
     eh_stage *stage = e->stage;
-    if (strcmp(stage->phase, "before") == 0) {
+    if (measures_base(stage)) {
         EH_TRY(eh_stage_starting_model(stage, compute, EH_FOR_INFERENCE, &e->model));
         return stage->job.model.path == NULL ? EH_OK : eh_copy_string(stage->job.model.path, &e->model_path);
     }
@@ -56,7 +62,7 @@ static eh_status open_model(evaluation *e, eh_dtype compute)
 static eh_status check_digest(const evaluation *e)
 {
     char *before = NULL, *path = NULL;
-    if (strcmp(e->stage->phase, "before") == 0)
+    if (measures_base(e->stage))
         return EH_OK;
     EH_TRY(eh_stage_path(e->stage, &path, "scores-before.h5"));
     eh_status status = EH_OK;
@@ -214,7 +220,7 @@ static eh_status measure_all(evaluation *e, const eh_job_metric *settings)
     for (int64_t d = 0; d < job->data_count; d++) {
         const eh_job_data *data = &job->data[d];
         const bool named = settings->data != NULL && strcmp(settings->data, data->name) == 0;
-        const bool seen = metric->unseen_only && data->use == EH_USE_TRAIN && data->holdout <= 0;
+        const bool seen = !eh_data_is_measured(data) && (metric->unseen_only || data->use == EH_USE_CONTROL);
         if (settings->data != NULL ? !named : !takes(metric, data->format) || seen)
             continue;
         if (!takes(metric, data->format))

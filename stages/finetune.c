@@ -42,7 +42,7 @@ static eh_status read_examples(finetuning *run)
     const eh_model_facts facts = eh_model_facts_of(run->model);
     eh_status status = eh_training_set_init(&facts, &run->examples);
     for (int64_t d = 0; status == EH_OK && d < job->data_count; d++)
-        if (job->data[d].use != EH_USE_EVALUATE && job->data[d].task != EH_TASK_NONE)
+        if (eh_data_is_learnt(&job->data[d]))
             status = read_data_set(run, &job->data[d]);
     EH_TRY(eh_comm_agree(run->stage.comm, status));
     if (run->examples.dropped_label_count > 0)

@@ -20,22 +20,30 @@
 // --- Arguments ---------------------------------------------------------------------------------------------------
 
 typedef struct {
-    const char *job_path, *phase;
+    const char *job_path, *phase, *control;
     const char **overrides; // [override_count], room for all arguments
     int64_t override_count;
     bool force, profile, help, version;
 } stage_arguments;
 
-static eh_status read_arguments(int argc, char **argv, bool has_phases, stage_arguments *arguments)
+static bool has_control_option(const char *stage)
+{
+    return strcmp(stage, "tokenize") == 0 || strcmp(stage, "finetune") == 0;
+}
+
+static eh_status read_arguments(const char *name, int argc, char **argv, bool has_phases, stage_arguments *arguments)
 {
     EH_TRY(EH_ALLOC(argc, &arguments->overrides));
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i];
-        const bool takes_value = strcmp(word, "--set") == 0 || (has_phases && strcmp(word, "--phase") == 0);
+        const bool takes_value = strcmp(word, "--set") == 0 || (has_phases && strcmp(word, "--phase") == 0) ||
+                                 (has_control_option(name) && strcmp(word, "--control") == 0);
         if (takes_value && i + 1 == argc)
             return eh_error(EH_INPUT, "%s needs a value behind it (see --help)", word);
         if (strcmp(word, "--set") == 0)
             arguments->overrides[arguments->override_count++] = argv[++i];
+        else if (strcmp(word, "--control") == 0 && takes_value)
+            arguments->control = argv[++i];
         else if (takes_value)
             arguments->phase = argv[++i];
         else if (strcmp(word, "--force") == 0)
@@ -71,15 +79,17 @@ static bool speaks_without_mpi(void)
 
 static void print_help(const char *name, bool has_phases)
 {
+    const bool has_controls = has_control_option(name);
     printf(
-        "usage: mpirun -n N evenhand-%s JOB [--set KEY=VALUE]... %s[--force]\n\n"
+        "usage: mpirun -n N evenhand-%s JOB [--set KEY=VALUE]... %s%s[--force]\n\n"
         "  JOB               a YAML file; 'evenhand run JOB' starts all stages in order\n"
         "  --set KEY=VALUE   overrides a key of the job, such as train.lr=1e-4\n"
-        "%s"
+        "%s%s"
         "  --force           go on in an output folder that belongs to another job\n"
         "  --help, --version\n\n"
         "Exit status: 0 done, 2 the input is wrong, 3 the machine fails, 75 stopped after a checkpoint was saved.\n\n",
-        name, has_phases ? "[--phase PHASE] " : "",
+        name, has_phases ? "[--phase PHASE] " : "", has_controls ? "[--control NAME] " : "",
+        has_controls ? "  --control NAME    placebo, reversed or neutral: train that control of the job instead\n" : "",
         has_phases ? "  --phase PHASE     before (default), after, or control-NAME\n" : "");
     eh_string keys = {0};
     if (eh_job_help(&keys) == EH_OK)
@@ -100,6 +110,32 @@ static eh_status agree_with_leader(eh_stage *stage, eh_status status)
     return agreed;
 }
 
+// --control NAME: the job of that control in place of the treatment's.
+static eh_status become_control(const char *name, eh_job *job)
+{
+    const eh_control control = eh_control_find(name);
+    if (control > EH_CONTROL_NEUTRAL)
+        return eh_error(EH_INPUT, "--control %s: the controls that are trained are placebo, reversed and neutral",
+                        name);
+    eh_job derived;
+    EH_TRY(eh_control_job(job, control, &derived));
+    eh_status status = EH_OK;
+    if (derived.train.max_steps == EH_STEPS_UNKNOWN)
+        status = eh_error(EH_INPUT,
+                          "%s/shards: the treatment's shards are not there, which say how many steps the control "
+                          "neutral takes: run evenhand-tokenize without --control first",
+                          job->output);
+    else if (derived.data_count == 0)
+        status = eh_error(EH_INPUT, "%s: there is nothing that the control %s could be trained on", job->path, name);
+    if (status != EH_OK) {
+        eh_job_deinit(&derived);
+        return status;
+    }
+    eh_job_deinit(job);
+    *job = derived;
+    return EH_OK;
+}
+
 // Rank 0 reads the user's file; the others get the resolved job as text, so that a file that changes meanwhile, or that
 // only one node sees, can't give two different jobs.
 static eh_status read_job(eh_stage *stage, const stage_arguments *arguments)
@@ -111,6 +147,8 @@ static eh_status read_job(eh_stage *stage, const stage_arguments *arguments)
     const bool reads = eh_comm_rank(stage->comm) == 0;
     if (reads) {
         status = eh_job_read(arguments->job_path, arguments->overrides, arguments->override_count, &stage->job);
+        if (status == EH_OK && arguments->control != NULL)
+            status = become_control(arguments->control, &stage->job);
         if (status == EH_OK)
             status = eh_job_to_yaml(&stage->job, &yaml);
     }
@@ -239,7 +277,7 @@ eh_status eh_stage_begin(eh_stage *stage, const char *name, int argc, char **arg
     *stage = (eh_stage){.name = name, .log = eh_log_to_stderr(program, true), .began = eh_seconds()};
     const bool has_phases = strcmp(name, "evaluate") == 0;
     stage_arguments arguments = {0};
-    eh_status status = read_arguments(argc, argv, has_phases, &arguments);
+    eh_status status = read_arguments(name, argc, argv, has_phases, &arguments);
     if (status == EH_OK && (arguments.help || arguments.version)) {
         if (arguments.help && speaks_without_mpi())
             print_help(name, has_phases);

@@ -14,7 +14,8 @@ static eh_status tokenize_data_sets(eh_stage *stage)
     const eh_prepare_settings settings = {
         .comm = stage->comm, .log = &stage->log, .job = &stage->job, .model = &model, .folder = folder};
     for (int64_t d = 0; d < stage->job.data_count; d++)
-        EH_TRY_OR(done, eh_prepare_data_set(&settings, &stage->job.data[d]));
+        if (eh_data_is_measured(&stage->job.data[d]) || stage->job.data[d].use != EH_USE_CONTROL)
+            EH_TRY_OR(done, eh_prepare_data_set(&settings, &stage->job.data[d]));
 done:
     eh_free(&folder);
     eh_text_model_close(&model);

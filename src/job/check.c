@@ -70,6 +70,16 @@ static eh_status complete_config(eh_job *job)
     return status;
 }
 
+bool eh_data_is_learnt(const eh_job_data *data)
+{
+    return (data->use == EH_USE_TRAIN || data->use == EH_USE_BOTH) && data->task != EH_TASK_NONE;
+}
+
+bool eh_data_is_measured(const eh_job_data *data)
+{
+    return data->use == EH_USE_EVALUATE || data->use == EH_USE_BOTH || data->holdout > 0;
+}
+
 static bool holds_pairs(const eh_job_data *data)
 {
     return is(data->format, "crows-pairs") || is(data->format, "pairs");
@@ -126,8 +136,14 @@ static eh_status check_metric(const eh_job *job, int64_t index)
     if (metric->data == NULL)
         return EH_OK;
     for (int64_t d = 0; d < job->data_count; d++)
-        if (strcmp(job->data[d].name, metric->data) == 0)
-            return EH_OK;
+        if (strcmp(job->data[d].name, metric->data) == 0) {
+            if (job->data[d].use != EH_USE_CONTROL || eh_data_is_measured(&job->data[d]))
+                return EH_OK;
+            return eh_error(EH_INPUT,
+                            "%s: evaluate entry %lld (%s): all of '%s' is for the control neutral: give it a "
+                            "'holdout' to be measured",
+                            job->path, (long long)index + 1, metric->metric, metric->data);
+        }
     return eh_error(EH_INPUT, "%s: evaluate entry %lld (%s): there is no data set named '%s'", job->path,
                     (long long)index + 1, metric->metric, metric->data);
 }
@@ -144,6 +160,34 @@ static eh_status refuse_unbuilt(const eh_job *job)
     return what == NULL ? EH_OK : eh_error(EH_INPUT, "%s: %s", job->path, what);
 }
 
+// A control that can't be made is refused before anything is computed.
+static eh_status check_controls(const eh_job *job)
+{
+    bool learns = false, pairs = false, text = false, capability = false;
+    const unsigned which = job->controls.which;
+    for (int64_t i = 0; i < job->data_count; i++) {
+        learns = learns || eh_data_is_learnt(&job->data[i]);
+        pairs = pairs || (eh_data_is_learnt(&job->data[i]) && holds_pairs(&job->data[i]));
+        text = text || job->data[i].use == EH_USE_CONTROL;
+    }
+    for (int64_t i = 0; i < job->evaluate_count; i++)
+        capability = capability || is(job->evaluate[i].metric, "perplexity");
+    const char *what = NULL;
+    if (which != 0 && job->evaluate_count == 0)
+        what = "controls are there to be measured: 'evaluate' names no metric";
+    else if ((which & ~(1u << EH_CONTROL_REPEAT)) != 0 && !learns)
+        what = "controls stand beside a treatment: no data set of the job is trained on";
+    else if ((which & (1u << EH_CONTROL_PLACEBO | 1u << EH_CONTROL_REVERSED)) != 0 && !pairs)
+        what = "the controls placebo and reversed turn pairs round: no data set with pairs is trained on";
+    else if ((which & 1u << EH_CONTROL_NEUTRAL) != 0 && !text)
+        what = "the control neutral needs text to be trained on: a data set with 'format: text, use: control' (with a "
+               "'holdout', that part of it is measured)";
+    else if ((which & 1u << EH_CONTROL_DAMAGE) != 0 && !capability)
+        what = "the control damage is made as capable as the treated model, so capability must be measured: add "
+               "{metric: perplexity} to 'evaluate'";
+    return what == NULL ? EH_OK : eh_error(EH_INPUT, "%s: %s", job->path, what);
+}
+
 eh_status eh_job_complete(eh_job *job)
 {
     EH_TRY(refuse_unbuilt(job));
@@ -155,5 +199,5 @@ eh_status eh_job_complete(eh_job *job)
         EH_TRY(check_data(job, i));
     }
     for (int64_t i = 0; i < job->evaluate_count; i++) EH_TRY(check_metric(job, i));
-    return EH_OK;
+    return check_controls(job);
 }

@@ -10,7 +10,8 @@
 #include "core/status.h"
 #include "core/string.h"
 
-typedef enum { EH_USE_TRAIN, EH_USE_EVALUATE, EH_USE_BOTH } eh_data_use;
+// EH_USE_CONTROL: text that only the control 'neutral' is trained on; what is held out of it is measured.
+typedef enum { EH_USE_TRAIN, EH_USE_EVALUATE, EH_USE_BOTH, EH_USE_CONTROL } eh_data_use;
 typedef enum { EH_TASK_NONE, EH_TASK_GAP_FILL, EH_TASK_REWRITE, EH_TASK_LM, EH_TASK_PREFERRED } eh_task;
 typedef enum { EH_ORDER_STEREOTYPE, EH_ORDER_GROUP, EH_ORDER_BOTH, EH_ORDER_RANDOM, EH_ORDER_REVERSED } eh_pair_order;
 typedef enum { EH_LABELS_APPEND, EH_LABELS_OVERLAY } eh_label_layout;
@@ -58,6 +59,10 @@ typedef struct {
     int64_t max_length; // tokens of an input, 0: the model's
     double replay;      // share of a training batch drawn from this set, 0: in proportion to its size
 } eh_job_data;
+// Whether the treatment is trained on the set.
+bool eh_data_is_learnt(const eh_job_data *data);
+// Whether a metric may take it: it is not for training alone.
+bool eh_data_is_measured(const eh_job_data *data);
 
 // One entry of `evaluate:`.
 typedef struct {
@@ -70,6 +75,21 @@ typedef struct {
     char *lexicon;
     int64_t samples, max_new_tokens, limit;
 } eh_job_metric;
+
+// Models that are measured beside the treated one, so that mitigation can be told from damage (PROTOCOL part 5).
+typedef enum {
+    EH_CONTROL_PLACEBO,  // the same training, pairs in random direction
+    EH_CONTROL_REVERSED, // the same training towards the stereotype
+    EH_CONTROL_NEUTRAL,  // as many steps on neutral text
+    EH_CONTROL_DAMAGE,   // the base with noise that costs as much capability as the treatment
+    EH_CONTROL_REPEAT,   // the base, measured again
+    EH_CONTROL_COUNT,
+} eh_control;
+
+typedef struct {
+    unsigned which;   // bits 1 << eh_control
+    double tolerance; // relative: how close the damaged model's capability must come to the treated one's
+} eh_job_controls;
 
 typedef struct {
     int64_t epochs, batch, micro_batches, warmup_steps, max_steps; // max_steps 0: no bound
@@ -110,6 +130,7 @@ typedef struct {
     eh_job_memory memory;
     eh_job_metric *evaluate;
     int64_t evaluate_count;
+    eh_job_controls controls; // the entry of `evaluate:` that has `controls`
     double checkpoint_minutes;
     char *launcher; // "mpirun" command line words of `evenhand run`; NULL: found
     int64_t ranks;
@@ -129,6 +150,8 @@ EH_CHECKED eh_status eh_job_read(const char *path, const char *const *overrides,
 EH_CHECKED eh_status eh_job_parse(const char *path, const char *text, size_t size, const char *const *overrides,
                                   int64_t override_count, eh_job *job);
 void eh_job_deinit(eh_job *job);
+// Drops the data sets from `count` on.
+void eh_job_free_data(eh_job *job, int64_t count);
 // The job with every default written out; reading it gives the same job.
 EH_CHECKED eh_status eh_job_to_yaml(const eh_job *job, eh_string *yaml);
 // The list of keys for --help.

@@ -116,9 +116,29 @@ static eh_status set_enum(const eh_key *key, void *base, const char *text, const
     return EH_OK;
 }
 
+// Words between spaces or commas.
+static eh_status set_flags(const eh_key *key, void *base, const char *text, const char *where)
+{
+    unsigned flags = 0;
+    for (const char *at = text != NULL ? text : ""; *(at += strspn(at, " ,")) != '\0';) {
+        char word[64];
+        const size_t size = strcspn(at, " ,");
+        snprintf(word, sizeof word, "%.*s", (int)size, at);
+        const int index = choice_index(key->choices, word);
+        if (index < 0)
+            return not_a_choice(key, word, where);
+        flags |= 1u << index;
+        at += size;
+    }
+    *(unsigned *)field(key, base) = flags;
+    return EH_OK;
+}
+
 eh_status eh_key_set(const eh_key *key, void *base, const char *text, const char *where)
 {
     switch (key->type) {
+    case EH_KEY_FLAGS:
+        return set_flags(key, base, text, where);
     case EH_KEY_CHOICE:
         if (text != NULL && choice_index(key->choices, text) < 0)
             return not_a_choice(key, text, where);
@@ -190,6 +210,21 @@ static eh_status print_number(double value, eh_string *out)
     return eh_string_append_text(out, text);
 }
 
+static eh_status print_flags(const char *choices, unsigned flags, eh_string *text)
+{
+    const char *separator = "";
+    EH_TRY(eh_string_append_text(text, "["));
+    for (int index = 0; flags >> index != 0; index++) {
+        char name[64];
+        if ((flags >> index & 1) == 0)
+            continue;
+        choice_text(choices, index, name);
+        EH_TRY(eh_string_printf(text, "%s%s", separator, name));
+        separator = ", ";
+    }
+    return eh_string_append_text(text, "]");
+}
+
 eh_status eh_key_print(const eh_key *key, const void *base, eh_string *text)
 {
     const void *place = (const char *)base + key->offset;
@@ -212,6 +247,8 @@ eh_status eh_key_print(const eh_key *key, const void *base, eh_string *text)
         choice_text(key->choices, value, name);
         return eh_string_append_text(text, name);
     }
+    case EH_KEY_FLAGS:
+        return print_flags(key->choices, *(const unsigned *)place, text);
     case EH_KEY_INTEGER:
         return eh_string_printf(text, "%" PRId64, *(const int64_t *)place);
     case EH_KEY_SEED:

@@ -49,6 +49,23 @@ static bool is_section(const eh_key_list *list, const char *path)
     return false;
 }
 
+static eh_status set_words(const eh_key *key, void *base, struct fy_node *list, const char *where)
+{
+    eh_string words = {0};
+    eh_status status = eh_string_append_text(&words, "");
+    void *place = NULL;
+    for (struct fy_node *item; status == EH_OK && (item = fy_node_sequence_iterate(list, &place)) != NULL;) {
+        const char *word = fy_node_is_scalar(item) ? fy_node_get_scalar0(item) : NULL;
+        status = word != NULL ? eh_string_printf(&words, "%s ", word)
+                              : eh_error(EH_INPUT, "%s: '%s' needs a list of words, found a %s in it", where, key->path,
+                                         eh_yaml_kind(item));
+    }
+    if (status == EH_OK)
+        status = eh_key_set(key, base, words.bytes, where);
+    eh_string_deinit(&words);
+    return status;
+}
+
 static eh_status set_value(const eh_key *key, void *base, struct fy_node *node, const char *where)
 {
     if (node == NULL || (fy_node_is_scalar(node) && fy_node_is_null(node)))
@@ -66,6 +83,8 @@ static eh_status set_value(const eh_key *key, void *base, struct fy_node *node, 
         eh_string_deinit(&json);
         return status;
     }
+    if (key->type == EH_KEY_FLAGS && fy_node_is_sequence(node))
+        return set_words(key, base, node, where);
     if (!fy_node_is_scalar(node))
         return eh_error(EH_INPUT, "%s: '%s' needs one value, found a %s", where, key->path, eh_yaml_kind(node));
     return eh_key_set(key, base, fy_node_get_scalar0(node), where);
@@ -94,6 +113,8 @@ static eh_status read_mapping(const job_reader *reader, const eh_key_list *list,
         const eh_key *key = eh_key_find(list, path);
         if (key != NULL) {
             EH_TRY(set_value(key, base, value, at));
+        } else if (list == &eh_job_keys && is_list_key(path)) {
+            continue; // read_lists
         } else if (is_section(list, path)) {
             if (value == NULL || (fy_node_is_scalar(value) && fy_node_get_scalar_length(value) == 0))
                 continue; // "train:" with nothing below
@@ -101,7 +122,7 @@ static eh_status read_mapping(const job_reader *reader, const eh_key_list *list,
                 return eh_error(EH_INPUT, "%s: '%s' needs keys below it, found a %s", at, path, eh_yaml_kind(value));
             snprintf(path, sizeof path, "%s%s.", section, name);
             EH_TRY(read_mapping(reader, list, base, path, value, where));
-        } else if (list != &eh_job_keys || !is_list_key(path)) {
+        } else {
             return unknown_key(list, section, name, at);
         }
     }
@@ -263,6 +284,10 @@ static eh_status read_list(const job_reader *reader, const list_kind *kind, size
         if (!fy_node_is_mapping(item))
             return eh_error(EH_INPUT, "%s: an entry of '%s' needs keys, found a %s", where != NULL ? where : line,
                             kind->name, eh_yaml_kind(item));
+        if (kind == &metric_list && lookup(item, "controls") != NULL) { // of the job, though it stands in the list
+            EH_TRY(read_mapping(reader, &eh_job_keys, reader->job, "evaluate.", item, where));
+            continue;
+        }
         void *entry = (char *)*entries + (size_t)*count * entry_bytes;
         (*count)++;
         EH_TRY(eh_keys_set_defaults(kind->keys, entry, reader->job, false));
@@ -271,12 +296,22 @@ static eh_status read_list(const job_reader *reader, const list_kind *kind, size
     return EH_OK;
 }
 
+static bool below_a_list(const char *key)
+{
+    return is_list_key(key) || strncmp(key, "data.", 5) == 0 || strncmp(key, "evaluate.", 9) == 0;
+}
+
 static eh_status read_lists(const job_reader *reader)
 {
     eh_job *job = reader->job;
     EH_TRY(read_list(reader, &data_list, sizeof *job->data, (void **)&job->data, &job->data_count));
     EH_TRY(read_list(reader, &metric_list, sizeof *job->evaluate, (void **)&job->evaluate, &job->evaluate_count));
     for (int64_t i = 0; i < reader->override_count; i++) {
+        const eh_key *key = eh_key_find(&eh_job_keys, reader->overrides[i].key);
+        if (key != NULL && below_a_list(key->path)) {
+            EH_TRY(set_value(key, job, reader->overrides[i].value, reader->overrides[i].where));
+            continue;
+        }
         EH_TRY(apply_entry_override(reader, &data_list, job->data, sizeof *job->data, job->data_count,
                                     &reader->overrides[i]));
         EH_TRY(apply_entry_override(reader, &metric_list, job->evaluate, sizeof *job->evaluate, job->evaluate_count,
@@ -301,11 +336,6 @@ static eh_status read_preset(const job_reader *reader)
             EH_TRY(set_value(key, reader->job, reader->overrides[i].value, reader->overrides[i].where));
     const bool study = strcmp(reader->job->preset, "study") == 0;
     return eh_keys_set_defaults(&eh_job_keys, reader->job, reader->job, study);
-}
-
-static bool below_a_list(const char *key)
-{
-    return is_list_key(key) || strncmp(key, "data.", 5) == 0 || strncmp(key, "evaluate.", 9) == 0;
 }
 
 static eh_status read_all(const job_reader *reader)
@@ -367,9 +397,15 @@ eh_status eh_job_read(const char *path, const char *const *overrides, int64_t ov
     return status;
 }
 
+void eh_job_free_data(eh_job *job, int64_t count)
+{
+    for (int64_t i = count; i < job->data_count; i++) eh_keys_free(&eh_data_keys, &job->data[i]);
+    job->data_count = count;
+}
+
 void eh_job_deinit(eh_job *job)
 {
-    for (int64_t i = 0; i < job->data_count; i++) eh_keys_free(&eh_data_keys, &job->data[i]);
+    eh_job_free_data(job, 0);
     for (int64_t i = 0; i < job->evaluate_count; i++) eh_keys_free(&eh_metric_keys, &job->evaluate[i]);
     eh_free(&job->data);
     eh_free(&job->evaluate);

@@ -7,8 +7,9 @@ enum {
     TOKENIZE = 1u << EH_STEP_TOKENIZE,
     FINETUNE = 1u << EH_STEP_FINETUNE,
     EVALUATE = 1u << EH_STEP_EVALUATE_BEFORE | 1u << EH_STEP_EVALUATE_AFTER,
+    DAMAGE = 1u << EH_STEP_DAMAGE,
     REPORT = 1u << EH_STEP_REPORT,
-    ALL = TOKENIZE | FINETUNE | EVALUATE | REPORT,
+    ALL = TOKENIZE | FINETUNE | EVALUATE | DAMAGE | REPORT,
 };
 #define BIG 9e15 // integers that a double holds
 
@@ -71,6 +72,9 @@ static const eh_key job_rows[] = {
     {"switches.select", EH_KEY_ENUM, AT(switches.select), "last", NULL, "last|held-out|task-and-capability", 0, 0, FINETUNE, "which weights of the training are kept (3.11)"},
     {"switches.split", EH_KEY_ENUM, AT(switches.split), "cluster", "row", "cluster|row", 0, 0, TOKENIZE, "what is held out together: near-duplicates of one writer, or a row (3.12)"},
 
+    {"evaluate.controls", EH_KEY_FLAGS, AT(controls.which), "", NULL, "placebo|reversed|neutral|damage|repeat", 0, 0, 0, "an entry {controls: [...]} of the list: models that tell mitigation from damage"},
+    {"evaluate.tolerance", EH_KEY_NUMBER, AT(controls.tolerance), "0.002", NULL, NULL, 1e-6, 1, DAMAGE, "beside controls: share by which the damaged model's capability may miss the treated one's"},
+
     {"report.replicates", EH_KEY_INTEGER, AT(report.replicates), "10000", NULL, NULL, 100, 1e7, REPORT, "of the bootstrap"},
     {"verdict.bias_points", EH_KEY_NUMBER, AT(verdict.bias_points), "2", NULL, NULL, 0, 100, REPORT, "margin of SS, in percentage points"},
     {"verdict.bias_margin", EH_KEY_NUMBER, AT(verdict.bias_margin), "0.05", NULL, NULL, 0, 100, REPORT, "margin of the mean bias margin, in nats"},
@@ -84,7 +88,7 @@ static const eh_key data_rows[] = {
     {"name", EH_KEY_TEXT, AT(name), NULL, NULL, NULL, 0, 0, TOKENIZE, "letters, digits, '-' and '_'; needed"},
     {"format", EH_KEY_CHOICE, AT(format), NULL, NULL, "crows-pairs|stereoset|honest|bold|real-toxicity-prompts|regard-prompts|pairs|jsonl|text", 0, 0, TOKENIZE, "needed"},
     {"path", EH_KEY_TEXT, AT(path), NULL, NULL, NULL, 0, 0, 0, "file; needed"},
-    {"use", EH_KEY_ENUM, AT(use), NULL, NULL, "train|evaluate|both", 0, 0, TOKENIZE, "default: train for crows-pairs, pairs, jsonl and text, else evaluate"},
+    {"use", EH_KEY_ENUM, AT(use), NULL, NULL, "train|evaluate|both|control", 0, 0, TOKENIZE, "default: train for crows-pairs, pairs, jsonl and text, else evaluate; control: text of the control 'neutral', its held-out part is measured"},
     {"task", EH_KEY_ENUM, AT(task), NULL, NULL, "none|gap-fill|rewrite|lm|preferred", 0, 0, TOKENIZE, "what is learnt; default: gap-fill for pairs, lm for jsonl and text"},
     {"holdout", EH_KEY_NUMBER, AT(holdout), "0", NULL, NULL, 0, 0.999999, TOKENIZE, "share that is held out from training"},
     {"train_on", EH_KEY_TEXT, AT(train_on), NULL, NULL, NULL, 0, 0, TOKENIZE, "groups that train, separated by commas; the others are held out; default: all"},

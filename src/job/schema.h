@@ -17,6 +17,7 @@ typedef enum {
     EH_KEY_SEED,    // uint64_t
     EH_KEY_NUMBER,  // double
     EH_KEY_MAPPING, // char *: JSON text
+    EH_KEY_FLAGS,   // unsigned: a list of `choices`, bit 1 << place
 } eh_key_type;
 
 typedef struct {

@@ -15,24 +15,51 @@
 #include "job/schema.h"
 #include "job/yaml.h"
 
+#define NONE EH_CONTROL_COUNT, false
+#define TOKENIZE_OF(name, control)                                                 \
+    {                                                                              \
+        "tokenize-" name, "tokenize", "", "control-" name "/shards", control, true \
+    }
+#define FINETUNE_OF(name, control)                                                            \
+    {                                                                                         \
+        "finetune-" name, "finetune", "", "control-" name "/model/config.json", control, true \
+    }
+#define EVALUATE_OF(name, control)                                                                  \
+    {                                                                                               \
+        "evaluate-" name, "evaluate", "control-" name, "scores-control-" name ".h5", control, false \
+    }
 const eh_step_info eh_steps[EH_STEP_COUNT] = {
-    [EH_STEP_TOKENIZE] = {"tokenize", "tokenize", "", "shards"},
-    [EH_STEP_EVALUATE_BEFORE] = {"evaluate-before", "evaluate", "before", "scores-before.h5"},
-    [EH_STEP_FINETUNE] = {"finetune", "finetune", "", "model/config.json"},
-    [EH_STEP_EVALUATE_AFTER] = {"evaluate-after", "evaluate", "after", "scores-after.h5"},
-    [EH_STEP_REPORT] = {"report", "report", "", "report.html"},
+    [EH_STEP_TOKENIZE] = {"tokenize", "tokenize", "", "shards", NONE},
+    [EH_STEP_EVALUATE_BEFORE] = {"evaluate-before", "evaluate", "before", "scores-before.h5", NONE},
+    [EH_STEP_FINETUNE] = {"finetune", "finetune", "", "model/config.json", NONE},
+    [EH_STEP_EVALUATE_AFTER] = {"evaluate-after", "evaluate", "after", "scores-after.h5", NONE},
+    [EH_STEP_TOKENIZE_PLACEBO] = TOKENIZE_OF("placebo", EH_CONTROL_PLACEBO),
+    [EH_STEP_FINETUNE_PLACEBO] = FINETUNE_OF("placebo", EH_CONTROL_PLACEBO),
+    [EH_STEP_EVALUATE_PLACEBO] = EVALUATE_OF("placebo", EH_CONTROL_PLACEBO),
+    [EH_STEP_TOKENIZE_REVERSED] = TOKENIZE_OF("reversed", EH_CONTROL_REVERSED),
+    [EH_STEP_FINETUNE_REVERSED] = FINETUNE_OF("reversed", EH_CONTROL_REVERSED),
+    [EH_STEP_EVALUATE_REVERSED] = EVALUATE_OF("reversed", EH_CONTROL_REVERSED),
+    [EH_STEP_TOKENIZE_NEUTRAL] = TOKENIZE_OF("neutral", EH_CONTROL_NEUTRAL),
+    [EH_STEP_FINETUNE_NEUTRAL] = FINETUNE_OF("neutral", EH_CONTROL_NEUTRAL),
+    [EH_STEP_EVALUATE_NEUTRAL] = EVALUATE_OF("neutral", EH_CONTROL_NEUTRAL),
+    [EH_STEP_DAMAGE] = {"damage", "damage", "", "control-damage/model/config.json", EH_CONTROL_DAMAGE, false},
+    [EH_STEP_EVALUATE_DAMAGE] = EVALUATE_OF("damage", EH_CONTROL_DAMAGE),
+    [EH_STEP_EVALUATE_REPEAT] = EVALUATE_OF("repeat", EH_CONTROL_REPEAT),
+    [EH_STEP_REPORT] = {"report", "report", "", "report.html", NONE},
 };
 
 static bool trains(const eh_job *job)
 {
     for (int64_t i = 0; i < job->data_count; i++)
-        if (job->data[i].use != EH_USE_EVALUATE)
+        if (job->data[i].use == EH_USE_TRAIN || job->data[i].use == EH_USE_BOTH)
             return true;
     return false;
 }
 
 bool eh_step_wanted(const eh_job *job, eh_step step)
 {
+    if (step < EH_STEP_COUNT && eh_steps[step].control != EH_CONTROL_COUNT)
+        return (job->controls.which >> eh_steps[step].control & 1) != 0;
     switch (step) {
     case EH_STEP_TOKENIZE:
         return job->data_count > 0;
@@ -44,7 +71,7 @@ bool eh_step_wanted(const eh_job *job, eh_step step)
         return job->evaluate_count > 0 && trains(job);
     case EH_STEP_REPORT:
         return job->evaluate_count > 0;
-    case EH_STEP_COUNT:
+    default:
         break;
     }
     return false;
@@ -220,7 +247,7 @@ static eh_status add_data(const eh_job *job, bool measured_only, eh_string *fact
     EH_TRY(add_keys(&eh_job_keys, job, tokenize, "", facts));
     for (int64_t i = 0; i < job->data_count; i++) {
         const eh_job_data *data = &job->data[i];
-        if (measured_only && data->use == EH_USE_TRAIN && data->holdout <= 0)
+        if (!eh_data_is_measured(data) && (measured_only || data->use == EH_USE_CONTROL))
             continue;
         const bool pairs = strcmp(data->format, "crows-pairs") == 0 || strcmp(data->format, "pairs") == 0;
         const char *skip = !measured_only ? "" : pairs ? teaching_keys_of_pairs : teaching_keys;
@@ -234,19 +261,40 @@ static eh_status add_data(const eh_job *job, bool measured_only, eh_string *fact
 
 static eh_status add_step(const eh_job *job, eh_step step, eh_string *facts);
 
-static eh_status add_evaluation(const eh_job *job, eh_step step, eh_string *facts)
+// What is measured and how.
+static eh_status add_measuring(const eh_job *job, eh_string *facts)
 {
     EH_TRY(add_data(job, true, facts));
-    EH_TRY(add_keys(&eh_job_keys, job, 1u << step, "", facts));
+    const unsigned evaluate = 1u << EH_STEP_EVALUATE_AFTER;
+    EH_TRY(add_keys(&eh_job_keys, job, evaluate, "", facts));
     for (int64_t i = 0; i < job->evaluate_count; i++) {
         const eh_job_metric *metric = &job->evaluate[i];
-        EH_TRY(add_keys(&eh_metric_keys, metric, 1u << step, "classifier lexicon", facts));
+        EH_TRY(add_keys(&eh_metric_keys, metric, evaluate, "classifier lexicon", facts));
         if (metric->classifier != NULL)
             EH_TRY(add_path(metric->classifier, facts));
         if (metric->lexicon != NULL)
             EH_TRY(add_path(metric->lexicon, facts));
     }
-    return step == EH_STEP_EVALUATE_BEFORE ? add_model(job, facts) : add_step(job, EH_STEP_FINETUNE, facts);
+    return EH_OK;
+}
+
+// Each control's evaluation stands behind the step that makes its model.
+static eh_status add_evaluation(const eh_job *job, eh_step step, eh_string *facts)
+{
+    EH_TRY(add_measuring(job, facts));
+    if (step == EH_STEP_EVALUATE_REPEAT)
+        EH_TRY(eh_string_append_text(facts, "once more\n"));
+    if (step == EH_STEP_EVALUATE_BEFORE || step == EH_STEP_EVALUATE_REPEAT)
+        return add_model(job, facts);
+    return add_step(job, (eh_step)(step - 1), facts);
+}
+
+static eh_status add_damage(const eh_job *job, eh_string *facts)
+{
+    EH_TRY(add_measuring(job, facts));
+    EH_TRY(add_keys(&eh_job_keys, job, 1u << EH_STEP_DAMAGE, "", facts));
+    EH_TRY(add_model(job, facts));
+    return add_step(job, EH_STEP_FINETUNE, facts);
 }
 
 static eh_status add_finetune(const eh_job *job, eh_string *facts)
@@ -274,8 +322,20 @@ static eh_status add_step(const eh_job *job, eh_step step, eh_string *facts)
     return eh_string_printf(facts, "%s %s\n", eh_steps[step].name, key);
 }
 
+// The key of the control's own job.
+static eh_status derived_key(const eh_job *job, eh_step step, char key[65])
+{
+    eh_job derived;
+    EH_TRY(eh_control_job(job, eh_steps[step].control, &derived));
+    const eh_status status = eh_step_key(&derived, eh_step_find(eh_steps[step].stage, ""), key);
+    eh_job_deinit(&derived);
+    return status;
+}
+
 eh_status eh_step_key(const eh_job *job, eh_step step, char key[65])
 {
+    if (eh_steps[step].is_derived)
+        return derived_key(job, step, key);
     eh_string facts = {0};
     eh_status status = eh_string_printf(&facts, "evenhand step keys, version 1: %s\n", eh_steps[step].stage);
     if (status == EH_OK) {
@@ -283,17 +343,17 @@ eh_status eh_step_key(const eh_job *job, eh_step step, char key[65])
         case EH_STEP_TOKENIZE:
             status = add_data(job, false, &facts);
             break;
-        case EH_STEP_EVALUATE_BEFORE:
-        case EH_STEP_EVALUATE_AFTER:
-            status = add_evaluation(job, step, &facts);
-            break;
         case EH_STEP_FINETUNE:
             status = add_finetune(job, &facts);
             break;
         case EH_STEP_REPORT:
             status = add_report(job, &facts);
             break;
-        case EH_STEP_COUNT:
+        case EH_STEP_DAMAGE:
+            status = add_damage(job, &facts);
+            break;
+        default:
+            status = add_evaluation(job, step, &facts);
             break;
         }
     }
@@ -307,7 +367,11 @@ eh_status eh_step_key(const eh_job *job, eh_step step, char key[65])
 
 static eh_status stamp_path(const eh_job *job, eh_step step, eh_string *path)
 {
-    return eh_string_printf(path, "%s/stamps/%s", job->output, eh_steps[step].name);
+    const eh_step_info *info = &eh_steps[step];
+    if (info->is_derived)
+        return eh_string_printf(path, "%s/control-%s/stamps/%s", job->output, eh_control_name(info->control),
+                                info->stage);
+    return eh_string_printf(path, "%s/stamps/%s", job->output, info->name);
 }
 
 eh_status eh_step_is_fresh(const eh_job *job, eh_step step, const char *key, bool *fresh)

@@ -70,9 +70,11 @@ eh_status eh_key_suggest(const eh_key_list *list, const char *section, const cha
     size_t extra = 0;
     for (;;) {
         const char *candidate = NULL;
-        if (next_sibling(&walk))
+        if (next_sibling(&walk)) {
+            if (top && strcmp(walk.name, "evaluate") == 0)
+                continue; // below, with the lists
             candidate = walk.name;
-        else if (top && extra < sizeof lists / sizeof *lists)
+        } else if (top && extra < sizeof lists / sizeof *lists)
             candidate = lists[extra++];
         else
             break;

@@ -6,12 +6,20 @@
 #include "job/job.h"
 #include "job/schema.h"
 
+// Those that stand in an entry of `evaluate:`.
+static bool is_control_key(const eh_key *key)
+{
+    return strncmp(key->path, "evaluate.", strlen("evaluate.")) == 0;
+}
+
 // The keys of one level. "train.lr" is written below "train:"; keys of one section stand together in the schema.
 static eh_status print_keys(const eh_key_list *list, const void *base, const char *indent, eh_string *yaml)
 {
     char section[64] = "";
     for (size_t i = 0; i < list->count; i++) {
         const eh_key *key = &list->keys[i];
+        if (is_control_key(key))
+            continue;
         const char *dot = strchr(key->path, '.'), *name = dot != NULL ? dot + 1 : key->path;
         const int size = dot != NULL ? (int)(dot - key->path) : 0;
         if (size > 0 && ((int)strlen(section) != size || strncmp(section, key->path, (size_t)size) != 0)) {
@@ -34,12 +42,27 @@ static eh_status print_entry(const eh_key_list *list, const void *base, eh_strin
     return eh_string_append_text(yaml, "}\n");
 }
 
+static eh_status print_controls(const eh_job *job, eh_string *yaml)
+{
+    const char *separator = "  - {";
+    for (size_t i = 0; i < eh_job_keys.count; i++) {
+        const eh_key *key = &eh_job_keys.keys[i];
+        if (!is_control_key(key))
+            continue;
+        EH_TRY(eh_string_printf(yaml, "%s%s: ", separator, strchr(key->path, '.') + 1));
+        EH_TRY(eh_key_print(key, job, yaml));
+        separator = ", ";
+    }
+    return eh_string_append_text(yaml, "}\n");
+}
+
 eh_status eh_job_to_yaml(const eh_job *job, eh_string *yaml)
 {
     EH_TRY(print_keys(&eh_job_keys, job, "", yaml));
     EH_TRY(eh_string_append_text(yaml, job->data_count > 0 ? "data:\n" : "data: []\n"));
     for (int64_t i = 0; i < job->data_count; i++) EH_TRY(print_entry(&eh_data_keys, &job->data[i], yaml));
-    EH_TRY(eh_string_append_text(yaml, job->evaluate_count > 0 ? "evaluate:\n" : "evaluate: []\n"));
+    EH_TRY(eh_string_append_text(yaml, "evaluate:\n"));
+    EH_TRY(print_controls(job, yaml));
     for (int64_t i = 0; i < job->evaluate_count; i++) EH_TRY(print_entry(&eh_metric_keys, &job->evaluate[i], yaml));
     return EH_OK;
 }
@@ -47,7 +70,7 @@ eh_status eh_job_to_yaml(const eh_job *job, eh_string *yaml)
 static eh_status help_for(const eh_key *key, eh_string *text)
 {
     char kind[160] = "text";
-    if (key->type == EH_KEY_CHOICE || key->type == EH_KEY_ENUM)
+    if (key->type == EH_KEY_CHOICE || key->type == EH_KEY_ENUM || key->type == EH_KEY_FLAGS)
         snprintf(kind, sizeof kind, "%s", key->choices);
     else if (key->type == EH_KEY_MAPPING)
         snprintf(kind, sizeof kind, "mapping");
@@ -62,7 +85,7 @@ static eh_status help_for(const eh_key *key, eh_string *text)
     }
     EH_TRY(eh_string_printf(text, "  %-26s %s\n", key->path, key->help));
     EH_TRY(eh_string_printf(text, "  %-26s   (%s", "", kind));
-    if (key->fallback != NULL && key->fallback[0] != '@')
+    if (key->fallback != NULL && key->fallback[0] != '\0' && key->fallback[0] != '@')
         EH_TRY(eh_string_printf(text, "; default %s", key->fallback));
     if (key->study != NULL)
         EH_TRY(eh_string_printf(text, ", preset study %s", key->study));

@@ -37,7 +37,7 @@ static eh_status fact(const char *name, const char *value, eh_string *html)
 static eh_status print_warnings(const eh_job *job, eh_string *html)
 {
     for (int64_t d = 0; d < job->data_count; d++)
-        if (strcmp(job->data[d].format, "crows-pairs") == 0 && job->data[d].use != EH_USE_EVALUATE) {
+        if (strcmp(job->data[d].format, "crows-pairs") == 0 && eh_data_is_learnt(&job->data[d])) {
             EH_TRY(eh_string_append_text(
                 html, "<p class=\"warning\" role=\"note\"><b>Warning.</b> This run trains on data in CrowS-Pairs' "
                       "format. The data statement of CrowS-Pairs says that it \"should not be used to train any "

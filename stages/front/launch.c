@@ -216,6 +216,8 @@ static eh_status add_stage(eh_words *list, eh_step step, const eh_front_launch *
     EH_TRY(eh_words_add(list, launch->job_path));
     if (eh_steps[step].phase[0] != '\0')
         EH_TRY(eh_words_add_all(list, (const char *[]){"--phase", eh_steps[step].phase, NULL}));
+    if (eh_steps[step].is_derived)
+        EH_TRY(eh_words_add_all(list, (const char *[]){"--control", eh_control_name(eh_steps[step].control), NULL}));
     if (launch->force)
         EH_TRY(eh_words_add(list, "--force"));
     if (launch->profile)
@@ -245,7 +247,8 @@ eh_status eh_front_launch_step(const eh_job *job, eh_step step, const eh_front_l
         snprintf(threads, sizeof threads, "%lld", (long long)(each > 1 ? each : 1));
         setenv("OMP_NUM_THREADS", threads, 0);   // the user's own wins
         setenv("OMP_WAIT_POLICY", "passive", 0); // a thread that spins takes the core of one that works
-        const double grace = step == EH_STEP_FINETUNE ? GRACE_SECONDS_OF_CHECKPOINT : GRACE_SECONDS;
+        const double grace =
+            strcmp(eh_steps[step].stage, "finetune") == 0 ? GRACE_SECONDS_OF_CHECKPOINT : GRACE_SECONDS;
         status = eh_front_execute(list.words, grace, exit_code);
     }
     eh_words_free(&list);

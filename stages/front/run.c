@@ -53,8 +53,8 @@ static eh_status check_step_names(const char *names)
         if (!known)
             return eh_error(
                 EH_INPUT,
-                "--step %s: there is no step '%s', but tokenize, evaluate-before, finetune, evaluate-after and "
-                "report",
+                "--step %s: there is no step '%s', but tokenize, evaluate-before, finetune, evaluate-after, report and "
+                "those of controls (tokenize-placebo, ...; 'evenhand status JOB' names them)",
                 names, name);
         at += length + (at[length] == ',');
     }
@@ -66,7 +66,9 @@ static eh_status check_step_names(const char *names)
 // Only what does not depend on training is shared: shards, and the scores before.
 static const char *shared_result(eh_step step)
 {
-    return step == EH_STEP_TOKENIZE || step == EH_STEP_EVALUATE_BEFORE ? eh_steps[step].result : NULL;
+    const bool is_shared =
+        step == EH_STEP_TOKENIZE || step == EH_STEP_EVALUATE_BEFORE || step == EH_STEP_EVALUATE_REPEAT;
+    return is_shared ? eh_steps[step].result : NULL;
 }
 
 // A link to another run's result must go before a step writes through it.

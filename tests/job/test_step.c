@@ -21,6 +21,7 @@ static int set_up(void **state)
     eh_test_write_text(eh_test_path(folder, "tokenizer.json"), "{}");
     eh_test_write_text(eh_test_path(folder, "pairs.csv"), "a,b\n");
     eh_test_write_text(eh_test_path(folder, "items.json"), "[]");
+    eh_test_write_text(eh_test_path(folder, "plain.txt"), "Rain fell.\n");
     return 0;
 }
 
@@ -38,8 +39,10 @@ static void find_keys(const char *override, step_keys keys)
              "model: {path: %s}\noutput: %s/out\n"
              "data:\n  - {name: pairs, format: pairs, path: %s/pairs.csv, holdout: 0.1}\n"
              "  - {name: items, format: stereoset, path: %s/items.json}\n"
-             "evaluate: [{metric: stereoset}]\n",
-             folder, folder, folder, folder);
+             "  - {name: plain, format: text, path: %s/plain.txt, use: control, holdout: 0.5}\n"
+             "evaluate: [{metric: stereoset}, {metric: perplexity, data: plain},\n"
+             "           {controls: [placebo, reversed, neutral, damage, repeat]}]\n",
+             folder, folder, folder, folder, folder);
     eh_job job;
     assert_int_equal(eh_job_parse("job.yaml", text, strlen(text), &override, override != NULL ? 1 : 0, &job), EH_OK);
     for (int step = 0; step < EH_STEP_COUNT; step++)
@@ -47,18 +50,33 @@ static void find_keys(const char *override, step_keys keys)
     eh_job_deinit(&job);
 }
 
-// `changed` has a letter for each step whose key must change: t b f a r (tokenize, before, finetune, after, report).
+// A letter for each step: tokenize, before, finetune, after; tokenize, finetune, evaluate of placebo, reversed and
+// neutral; damage and its evaluation; repeat; report.
+static const char letters[] = "tbfa"
+                              "pPq"
+                              "vVw"
+                              "nNo"
+                              "dD"
+                              "R"
+                              "r";
+
+// `changed` has the letter of each step whose key must differ.
+static void assert_differ(const char *why, step_keys before, step_keys after, const char *changed)
+{
+    for (int step = 0; step < EH_STEP_COUNT; step++) {
+        const bool expected = strchr(changed, letters[step]) != NULL;
+        if ((strcmp(before[step], after[step]) != 0) != expected)
+            print_message("%s: %s\n", why, eh_steps[step].name);
+        assert_true((strcmp(before[step], after[step]) != 0) == expected);
+    }
+}
+
 static void assert_changes(const char *override, const char *changed)
 {
     step_keys before, after;
     find_keys(NULL, before);
     find_keys(override, after);
-    for (int step = 0; step < EH_STEP_COUNT; step++) {
-        const bool expected = strchr(changed, "tbfar"[step]) != NULL;
-        if ((strcmp(before[step], after[step]) != 0) != expected)
-            print_message("%s: %s\n", override, eh_steps[step].name);
-        assert_true((strcmp(before[step], after[step]) != 0) == expected);
-    }
+    assert_differ(override, before, after, changed);
 }
 
 static void test_keys_change_with_what_steps_depend_on(void **state)
@@ -70,15 +88,18 @@ static void test_keys_change_with_what_steps_depend_on(void **state)
     assert_changes("output=elsewhere", "");
     assert_changes("name=other", "r");
     assert_changes("report.replicates=500", "r");
-    assert_changes("train.lr=0.5", "far");
-    assert_changes("data.pairs.replay=0.5", "far");
-    assert_changes("data.pairs.task=rewrite", "tfar"); // what pairs teach does not change what is measured on them
-    assert_changes("switches.label_layout=overlay", "tfar");
-    assert_changes("data.pairs.holdout=0.2", "tbfar");
-    assert_changes("data.items.limit=3", "tbfar");
-    assert_changes("evaluate.0.wording=b", "bar");
-    assert_changes("precision=bf16", "bfar");
-    assert_changes("seed=1", "tbfar");
+    assert_changes("train.lr=0.5", "faPqVwNodDr");
+    assert_changes("data.pairs.replay=0.5", "faPqVwdDr");
+    // What pairs teach does not change what is measured on them, nor what neutral text teaches.
+    assert_changes("data.pairs.task=rewrite", "tfapPqvVwdDr");
+    assert_changes("switches.label_layout=overlay", "tfapPqvVwnNodDr");
+    assert_changes("data.pairs.holdout=0.2", "tbfapPqvVwodDRr");
+    assert_changes("data.items.limit=3", "tbfaqwodDRr"); // controls' shards have nothing to measure in them
+    assert_changes("data.pairs.pair_order=group", "tfadDr");
+    assert_changes("evaluate.0.wording=b", "baqwodDRr");
+    assert_changes("evaluate.tolerance=0.1", "dDr");
+    assert_changes("precision=bf16", "bfaPqVwNodDRr");
+    assert_changes("seed=1", letters);
 }
 
 static void assert_file_changes(const char *name, const char *text, const char *changed)
@@ -87,19 +108,20 @@ static void assert_file_changes(const char *name, const char *text, const char *
     find_keys(NULL, before);
     eh_test_write_text(eh_test_path(folder, name), text);
     find_keys(NULL, after);
-    for (int step = 0; step < EH_STEP_COUNT; step++)
-        assert_true((strcmp(before[step], after[step]) != 0) == (strchr(changed, "tbfar"[step]) != NULL));
+    assert_differ(name, before, after, changed);
 }
 
 static void test_keys_change_with_the_contents_of_files(void **state)
 {
     (void)state;
-    assert_file_changes("pairs.csv", "a,b\n", "");
-    assert_file_changes("pairs.csv", "a,c\n", "tbfar");
-    assert_file_changes("tokenizer.json", "{\"a\": 1}", "tbfar");
-    assert_file_changes("model.safetensors", "weights", "bfar"); // models with one tokenizer share their shards
-    assert_file_changes("config.json", "{\"model_type\": \"bloom\", \"n_layer\": 3}", "bfar");
-    assert_file_changes("config.json", "{\"model_type\": \"t5\", \"n_layer\": 3}", "tbfar");
+    assert_file_changes("pairs.csv", "a,b\n", ""); // the folder is the model's too: its steps depend on all in it
+    assert_file_changes("pairs.csv", "a,c\n", "tbfapPqvVwNodDRr");
+    assert_file_changes("plain.txt", "Snow fell.\n", "tbfaPqVwnNodDRr");
+    assert_file_changes("tokenizer.json", "{\"a\": 1}", letters);
+    assert_file_changes("model.safetensors", "weights",
+                        "bfaPqVwNodDRr"); // models with one tokenizer share their shards
+    assert_file_changes("config.json", "{\"model_type\": \"bloom\", \"n_layer\": 3}", "bfaPqVwNodDRr");
+    assert_file_changes("config.json", "{\"model_type\": \"t5\", \"n_layer\": 3}", letters);
 }
 
 static void test_a_stamp_holds_while_the_result_is_there(void **state)
@@ -144,7 +166,14 @@ static void test_which_steps_a_job_wants(void **state)
     assert_false(eh_step_wanted(&job, EH_STEP_EVALUATE_BEFORE));
     assert_false(eh_step_wanted(&job, EH_STEP_REPORT));
     assert_int_equal(eh_step_find("evaluate", "after"), EH_STEP_EVALUATE_AFTER);
-    assert_int_equal(eh_step_find("evaluate", "control-placebo"), EH_STEP_COUNT);
+    assert_int_equal(eh_step_find("evaluate", "control-placebo"), EH_STEP_EVALUATE_PLACEBO);
+    assert_int_equal(eh_step_find("evaluate", "control-mine"), EH_STEP_COUNT);
+    assert_int_equal(eh_step_find("finetune", ""), EH_STEP_FINETUNE);
+    assert_false(eh_step_wanted(&job, EH_STEP_DAMAGE));
+    job.controls.which = 1u << EH_CONTROL_DAMAGE;
+    assert_true(eh_step_wanted(&job, EH_STEP_DAMAGE));
+    assert_true(eh_step_wanted(&job, EH_STEP_EVALUATE_DAMAGE));
+    assert_false(eh_step_wanted(&job, EH_STEP_FINETUNE_PLACEBO));
 }
 
 int main(void)
