@@ -393,6 +393,14 @@ eh_status eh_step_is_fresh(const eh_job *job, eh_step step, const char *key, boo
     return status;
 }
 
+bool eh_step_has_stamp(const eh_job *job, eh_step step)
+{
+    eh_string path = {0};
+    const bool found = stamp_path(job, step, &path) == EH_OK && access(path.bytes, F_OK) == 0;
+    eh_string_deinit(&path);
+    return found;
+}
+
 eh_status eh_step_mark(const eh_job *job, eh_step step, const char *key)
 {
     eh_string path = {0}, text = {0};

@@ -47,6 +47,7 @@ eh_step eh_step_find(const char *stage, const char *phase);
 EH_CHECKED eh_status eh_step_key(const eh_job *job, eh_step step, char key[65]);
 // Whether the stamp holds `key` and the result is there.
 EH_CHECKED eh_status eh_step_is_fresh(const eh_job *job, eh_step step, const char *key, bool *fresh);
+bool eh_step_has_stamp(const eh_job *job, eh_step step);                             // of whatever key
 EH_CHECKED eh_status eh_step_mark(const eh_job *job, eh_step step, const char *key); // writes the stamp
 EH_CHECKED eh_status eh_step_unmark(const eh_job *job, eh_step step);                // removes it
 

@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/memory.h"
 #include "front.h"
@@ -35,10 +34,12 @@ static void first_line(const char *path, char line[512])
 }
 
 // "step=120 loss=2.1 ..." from the last row of metrics.csv.
-static void print_training(const eh_job *job)
+static void print_training(const eh_job *job, eh_step step)
 {
     char path[4096], names[512], values[512];
-    snprintf(path, sizeof path, "%s/metrics.csv", job->output);
+    const eh_step_info *info = &eh_steps[step];
+    snprintf(path, sizeof path, "%s%s%s/metrics.csv", job->output, info->is_derived ? "/control-" : "",
+             info->is_derived ? eh_control_name(info->control) : "");
     first_line(path, names);
     last_line(path, values);
     if (values[0] == '\0' || strcmp(names, values) == 0)
@@ -57,14 +58,13 @@ static void print_training(const eh_job *job)
 
 static const char *step_state(const eh_job *job, eh_step step, bool *fresh)
 {
-    char key[65], path[4096];
+    char key[65];
     *fresh = false;
     if (eh_step_key(job, step, key) != EH_OK)
         return "can't begin";
     if (eh_step_is_fresh(job, step, key, fresh) == EH_OK && *fresh)
         return "done";
-    snprintf(path, sizeof path, "%s/stamps/%s", job->output, eh_steps[step].name);
-    return access(path, F_OK) == 0 ? "out of date" : "to do";
+    return eh_step_has_stamp(job, step) ? "out of date" : "to do";
 }
 
 static void print_run(const eh_job *job)
@@ -77,8 +77,8 @@ static void print_run(const eh_job *job)
         const char *state = step_state(job, (eh_step)step, &fresh);
         printf("  %-16s %s%s%s\n", eh_steps[step].name, state, eh_error_message()[0] != '\0' ? ": " : "",
                eh_error_message());
-        if (step == EH_STEP_FINETUNE && !fresh)
-            print_training(job);
+        if (strcmp(eh_steps[step].stage, "finetune") == 0 && !fresh)
+            print_training(job, (eh_step)step);
     }
 }
 

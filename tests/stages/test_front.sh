@@ -67,6 +67,45 @@ run "$evenhand" run job.yaml --set output=bare --set data=[] --set evaluate=[]
 check 'nothing to do' equal "$code" 0
 check 'without data' test ! -e bare/calls
 
+# --- Controls ---
+echo 'Rain fell.' >plain.txt
+sed -e 's/^evaluate:.*/evaluate: [{metric: stereoset}, {controls: [repeat, reversed, placebo]}]/' \
+    -e 's/^output: out/output: controlled/' job.yaml >controls.yaml
+run "$evenhand" run controls.yaml -n 2
+check 'controls stand between the scores after and the report' equal "$code $(calls controlled)" \
+    '0 tokenize evaluate-before finetune evaluate-after evaluate-placebo evaluate-reversed evaluate-repeat report'
+check 'each is trained in a folder of its own' equal "$(calls controlled/control-placebo)" 'tokenize finetune'
+check 'on pairs in random direction' has "$(cat controlled/control-placebo/resolved.yaml)" 'pair_order: random'
+check 'or reversed' has "$(cat controlled/control-reversed/resolved.yaml)" 'pair_order: reversed'
+check 'the treatment keeps its direction' has "$(cat controlled/resolved.yaml)" 'pair_order: stereotype'
+check 'nothing but the training is in it' equal "$(grep -c 'name: items' controlled/control-placebo/resolved.yaml)" 0
+run "$evenhand" run controls.yaml -n 2
+check 'controls are not made twice' equal "$(cat controlled/calls controlled/control-*/calls | wc -l)" 12
+run "$evenhand" status controls.yaml
+check 'status names their steps' equal "$(grep -c ' done$' <<<"$out")" 12
+check 'such as' has "$out" 'finetune-placebo done'
+rm -r controlled/control-placebo/model
+run "$evenhand" status controls.yaml
+check 'a lost control' has "$out" 'finetune-placebo out of date'
+run "$evenhand" run controls.yaml -n 2 --step finetune-placebo
+check 'is made again' equal "$code $(calls controlled/control-placebo)" '0 tokenize finetune finetune'
+run "$evenhand" run controls.yaml -n 1 --set train.lr=0.1 --force
+check 'controls follow the treatment' has "$(cat controlled/control-reversed/resolved.yaml)" 'lr: 0.1'
+run "$evenhand" run controls.yaml -n 1 --set train.lr=0.2 --set output=controlled/again --dry-run
+check 'a dry run names them' has "$err" 'finetune-reversed: to do'
+refuse_controls() { # words of the message, options
+    run "$evenhand" run controls.yaml --set output=none "${@:2}"
+    check "$1: exit code" equal "$code" 2
+    check "$1: why" has "$err" "$1"
+    check "$1: before anything is made" test ! -e none
+}
+refuse_controls 'no data set of the job is trained on' --set data.pairs.use=evaluate --set data.pairs.task=none
+refuse_controls "format: text, use: control" --set 'evaluate.controls=[neutral]'
+refuse_controls 'turn pairs round' --set data.pairs.format=jsonl --set data.pairs.task=lm
+refuse_controls 'capability must be measured' --set evaluate.controls=damage
+refuse_controls "'evaluate' names no metric" --set 'evaluate=[{controls: [repeat]}]'
+refuse_controls "'noise' is not a value of 'evaluate.controls'" --set 'evaluate.controls=[noise]'
+
 # --- Failures ---
 for ranks in 1 3; do
     last=$((ranks - 1))
