@@ -10,6 +10,7 @@
 
 #define NEUTRAL_SENTENCES 2000
 #define TOKENIZER_SENTENCES 20000
+#define TOKENIZER_INSTRUCTIONS 2000
 #define VOCAB_SIZE 1500
 #define TEST_FORMS 2 // intrasentence items per people and pair; one intersentence item beside them
 #define PAIR_FORMS 2 // counter-stereotype pairs per people and pair
@@ -31,6 +32,17 @@ eh_status eh_plant_file_close(eh_plant_file *out, eh_status status)
     return status;
 }
 
+// So that the tokenizer has the words of the questions too.
+static eh_status add_instruction(const eh_planted_world *world, uint64_t line, eh_string *sample)
+{
+    eh_string answer = {0};
+    eh_status status = eh_plant_instruction(world, line, sample, &answer);
+    if (status == EH_OK)
+        status = eh_string_printf(sample, " %s\n", answer.bytes);
+    eh_string_deinit(&answer);
+    return status;
+}
+
 static eh_status write_corpus(const eh_planted_world *world, const char *folder)
 {
     eh_plant_file out;
@@ -45,6 +57,7 @@ static eh_status write_corpus(const eh_planted_world *world, const char *folder)
         if (i < TOKENIZER_SENTENCES)
             EH_TRY_OR(done, eh_string_append(&sample, line.bytes, line.size));
     }
+    for (uint64_t i = 0; i < TOKENIZER_INSTRUCTIONS; i++) EH_TRY_OR(done, add_instruction(world, i, &sample));
     char path[4096];
     snprintf(path, sizeof path, "%s/tokenizer.json", folder);
     EH_TRY_OR(done, eh_plant_write_tokenizer(path, &sample, VOCAB_SIZE));

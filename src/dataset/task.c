@@ -67,7 +67,7 @@ eh_status eh_task_maker_init(const eh_data_format *format, const eh_job_data *da
     else if (data->task == EH_TASK_GAP_FILL)
         maker->prompt = gap_fill_prompt;
     else if (data->task == EH_TASK_REWRITE)
-        maker->prompt = rewrite_prompt;
+        maker->prompt = format->kind == EH_RECORD_PROMPT ? "{text}" : rewrite_prompt;
     else if (format->kind == EH_RECORD_PROMPT)
         maker->prompt = "{text}{answer}";
     maker->max_input = data->max_length > 0 ? data->max_length : overlays(maker) ? STUDY_LENGTH : model->max_length;

@@ -118,8 +118,8 @@ static eh_status check_data(const eh_job *job, int64_t index)
         if (strcmp(job->data[other].name, data->name) == 0)
             return eh_error(EH_INPUT, "%s: the name '%s' is taken by entry %lld", entry, data->name,
                             (long long)other + 1);
-    const bool pair_task =
-        data->task == EH_TASK_GAP_FILL || data->task == EH_TASK_REWRITE || data->task == EH_TASK_PREFERRED;
+    const bool pair_task = data->task == EH_TASK_GAP_FILL || data->task == EH_TASK_PREFERRED ||
+                           (data->task == EH_TASK_REWRITE && !is(data->format, "jsonl")); // prompts have completions
     if (pair_task && !holds_pairs(data))
         return eh_error(EH_INPUT, "%s ('%s'): this task needs pairs of sentences, which the format %s does not have",
                         entry, data->name, data->format);

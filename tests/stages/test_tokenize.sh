@@ -48,6 +48,13 @@ run "$tokenize" some.yaml --set output=wrong
 check 'train_on: a wrong name' equal "$code" 2
 check 'train_on: is named' has "$err" "pairs: there is no group 'triat'"
 
+# --- Prompts with completions: the prompt as it stands, then the answer ---
+job prompts.yaml 'name: questions, format: jsonl, path: world/instructions.jsonl, use: train, task: rewrite, limit: 2'
+run "$tokenize" prompts.yaml --set output=prompts
+check 'prompts' equal "$code" 0
+run "$EVENHAND_BIN/evenhand" inspect prompts/shards/questions-00000-of-00001.h5
+check 'prompts: the template' has "$out" '"{text}"'
+
 # --- Killed ---
 rm -rf out
 for _ in $(seq 40); do cat world/corpus.txt; done >big.txt
