@@ -12,6 +12,7 @@
 #include "dataset/rejected.h"
 #include "dataset/split.h"
 #include "dataset/task.h"
+#include "dataset/unique_ids.h"
 #include "io/lines.h"
 #include "io/shard.h"
 
@@ -25,7 +26,7 @@ typedef struct {
     eh_shard_writer *writer;
     eh_groups groups;
     eh_rejected_list rejected; // of this rank
-    eh_id_list ids;            // of this rank, where they must be unique
+    eh_unique_ids ids;         // of this rank, where they must be unique
     int64_t rows, examples;    // of this rank
     int64_t *counts;           // [groups][3 splits] of this rank
     int64_t counts_capacity;
@@ -123,6 +124,22 @@ static eh_status apply_study_length(preparation *p, const eh_records *records)
     return EH_OK;
 }
 
+static eh_status add_rejected(preparation *p, const eh_records *records, uint64_t from, uint64_t to)
+{
+    for (int64_t i = 0; i < records->rejected_count; i++) {
+        const eh_rejected_row *rejected = &records->rejected[i];
+        if (rejected->row >= from && rejected->row < to)
+            EH_TRY(eh_rejected_add(&p->rejected, rejected->row, rejected->line, rejected->reason));
+    }
+    return EH_OK;
+}
+
+// Where the rows of record `index` on begin, with the unusable ones before the first and behind the last.
+static uint64_t row_bound(const eh_records *records, int64_t index)
+{
+    return index == 0 ? 0 : index < records->count ? records->records[index].row : UINT64_MAX;
+}
+
 static eh_status prepare_whole(preparation *p)
 {
     eh_comm *comm = p->settings->comm;
@@ -140,12 +157,11 @@ static eh_status prepare_whole(preparation *p)
     EH_TRY_OR(done, apply_study_length(p, &records));
     eh_comm_slice(comm, records.count, &first, &count);
     status = make_examples(p, &records, first, count, splits, &examples);
-    if (eh_comm_rank(comm) == 0) // every rank found the same rows unusable
-        for (int64_t i = 0; i < records.rejected_count && status == EH_OK; i++)
-            status = eh_rejected_add(&p->rejected, records.rejected[i].row, records.rejected[i].line,
-                                     records.rejected[i].reason);
+    if (status == EH_OK) // every rank found the same rows unusable: each takes those before its own next record
+        status = add_rejected(p, &records, row_bound(&records, first), row_bound(&records, first + count));
     p->examples = examples.count;
     EH_TRY_OR(done, eh_comm_agree(comm, status));
+    EH_TRY_OR(done, eh_rejected_flush(comm, &p->rejected, p->settings->folder, p->data->name));
     EH_TRY_OR(done, eh_shard_writer_add(p->writer, &examples));
     if (p->data->holdout > 0 && p->data->use != EH_USE_EVALUATE)
         eh_log_line(p->settings->log, "%s: %" PRId64 " clusters of rows that belong together", p->data->name, clusters);
@@ -205,54 +221,66 @@ static void number_rows(eh_records *records, int64_t before, int64_t limit)
 
 // One round: as many blocks as ranks.
 static eh_status prepare_round(preparation *p, eh_lines *lines, int64_t from, int64_t to, eh_records *records,
-                               int64_t *rows_before, bool *at_end)
+                               eh_examples *examples, int64_t *rows_before, bool *at_end)
 {
     eh_comm *comm = p->settings->comm;
-    eh_examples examples = {0};
     int64_t row_count = 0, before = 0, total = 0;
     eh_records_clear(records);
+    eh_examples_clear(examples);
     eh_status status = read_block(p, lines, from, to, records, &row_count, at_end);
-    EH_TRY_OR(done, eh_comm_agree(comm, status));
-    EH_TRY_OR(done, eh_comm_scan_i64(comm, row_count, &before, &total));
+    EH_TRY(eh_comm_agree(comm, status));
+    EH_TRY(eh_comm_scan_i64(comm, row_count, &before, &total));
     number_rows(records, *rows_before + before, p->data->limit);
     *rows_before += total;
-    EH_TRY_OR(done, eh_groups_agree(comm, p->format, records, &p->groups));
-    status = make_examples(p, records, 0, records->count, NULL, &examples);
-    for (int64_t i = 0; i < records->rejected_count && status == EH_OK; i++)
-        status = eh_rejected_add(&p->rejected, records->rejected[i].row, records->rejected[i].line,
-                                 records->rejected[i].reason);
+    EH_TRY(eh_groups_agree(comm, p->format, records, &p->groups));
+    status = make_examples(p, records, 0, records->count, NULL, examples);
+    if (status == EH_OK)
+        status = add_rejected(p, records, 0, UINT64_MAX);
     if (status == EH_OK && p->format->ids_are_unique)
-        status = eh_record_ids_add(&p->ids, p->format, records);
-    p->examples += examples.count;
-    EH_TRY_OR(done, eh_comm_agree(comm, status));
-    EH_TRY_OR(done, eh_shard_writer_add(p->writer, &examples));
-done:
-    eh_examples_deinit(&examples);
-    return status;
+        status = eh_unique_ids_add(&p->ids, comm, p->settings->folder, p->data->name, p->format, records);
+    p->examples += examples->count;
+    EH_TRY(eh_comm_agree(comm, status));
+    EH_TRY(eh_rejected_flush(comm, &p->rejected, p->settings->folder, p->data->name));
+    return eh_shard_writer_add(p->writer, examples);
+}
+
+// Blocks of equal size, as many for every rank, of at most BLOCK_BYTES; of a packed file the size is not known. Rank 0
+// says, because the file may be growing.
+static int64_t choose_block(const preparation *p, const eh_lines *lines)
+{
+    if (p->settings->block_bytes > 0)
+        return p->settings->block_bytes;
+    const int64_t ranks = eh_comm_size(p->settings->comm),
+                  file = eh_lines_packed(lines) ? 0 : eh_lines_file_size(lines);
+    const int64_t rounds = (file + BLOCK_BYTES * ranks - 1) / (BLOCK_BYTES * ranks);
+    return rounds > 0 ? (file + rounds * ranks - 1) / (rounds * ranks) : BLOCK_BYTES;
 }
 
 static eh_status prepare_lines(preparation *p)
 {
     eh_comm *comm = p->settings->comm;
-    const int64_t block = p->settings->block_bytes > 0 ? p->settings->block_bytes : BLOCK_BYTES;
     const int64_t size = eh_comm_size(comm), rank = eh_comm_rank(comm);
     eh_lines *lines = NULL;
     eh_records records = {.path = p->data->path};
+    eh_examples examples = {0};
     int64_t rows = 0, at_end = 0;
     eh_status status = EH_OK;
     EH_TRY_OR(done, eh_comm_agree(comm, eh_lines_open(p->data->path, &lines)));
+    int64_t block = choose_block(p, lines);
+    EH_TRY_OR(done, eh_comm_broadcast(comm, &block, sizeof block, 0));
     for (int64_t round = 0; at_end == 0 && (p->data->limit == 0 || rows < p->data->limit); round++) {
         const int64_t from = (round * size + rank) * block;
         bool mine = false;
-        EH_TRY_OR(done, prepare_round(p, lines, from, from + block, &records, &rows, &mine));
+        EH_TRY_OR(done, prepare_round(p, lines, from, from + block, &records, &examples, &rows, &mine));
         at_end = mine;
         EH_TRY_OR(done, eh_comm_max_i64(comm, &at_end, 1));
     }
     if (rows == 0)
         status = eh_error(EH_INPUT, "%s: the file is empty", p->data->path);
     if (status == EH_OK && p->format->ids_are_unique)
-        status = eh_ids_check(comm, &p->ids, p->data->path);
+        status = eh_unique_ids_check(comm, &p->ids, p->settings->folder, p->data->name, p->data->path);
 done:
+    eh_examples_deinit(&examples);
     eh_records_deinit(&records);
     eh_lines_close(&lines);
     return status;
@@ -263,7 +291,7 @@ done:
 static eh_status log_counts(preparation *p, int64_t shard_count, double seconds)
 {
     eh_comm *comm = p->settings->comm;
-    int64_t totals[4] = {p->rows, p->examples, p->maker.truncated, p->rejected.count};
+    int64_t totals[4] = {p->rows, p->examples, p->maker.truncated, p->rejected.total};
     EH_TRY(eh_comm_sum_i64(comm, totals, 4));
     EH_TRY(eh_comm_agree(
         comm, count_example(p, (uint16_t)(p->groups.count > 0 ? p->groups.count - 1 : 0), EH_SPLIT_EVALUATE, 0)));
@@ -315,8 +343,8 @@ static eh_status write_data_set(preparation *p, const eh_shard_origin *origin)
     EH_TRY_OR(done, eh_shard_writer_open(p->settings->comm, p->settings->folder, origin, p->format->field_names,
                                          p->settings->shard_bytes, &p->writer));
     EH_TRY_OR(done, p->format->read != NULL ? prepare_whole(p) : prepare_lines(p));
-    EH_TRY_OR(done, eh_rejected_write(p->settings->comm, &p->rejected, p->settings->folder, p->data->name));
     EH_TRY_OR(done, eh_groups_check_list(&p->groups, p->data->train_on, p->data->name));
+    EH_TRY_OR(done, eh_rejected_finish(p->settings->comm, &p->rejected, p->settings->folder, p->data->name));
     EH_TRY_OR(done, eh_groups_terminate(&p->groups));
     EH_TRY_OR(done, eh_shard_writer_finish(p->writer, (const char *const *)p->groups.names, &shard_count));
     EH_TRY_OR(done, log_counts(p, shard_count, eh_seconds() - began));
@@ -361,7 +389,7 @@ done:
     eh_task_maker_deinit(&p.maker);
     eh_groups_deinit(&p.groups);
     eh_rejected_deinit(&p.rejected);
-    eh_record_ids_deinit(&p.ids);
+    eh_unique_ids_deinit(&p.ids);
     eh_free(&p.counts);
     eh_string_deinit(&yaml);
     return status == EH_OK ? EH_OK : eh_error_context(status, "data set '%s'", data->name);

@@ -1,4 +1,5 @@
-// What a rank notes about rows beside their examples: those that could not be used, and ids that must not repeat.
+// The rows that could not be used, on their way into FOLDER/NAME-rejected.csv (row, line, reason), in the file's order.
+// Each piece of the data set is written as it comes, so that a text larger than memory may be rejected as a whole.
 #ifndef EH_DATASET_REJECTED_H
 #define EH_DATASET_REJECTED_H
 
@@ -6,34 +7,25 @@
 
 #include "comm/comm.h"
 #include "core/status.h"
+#include "core/string.h"
 #include "dataset/dataset.h"
+#include "io/atomic.h"
 
+// All zero is an empty list.
 typedef struct {
-    eh_rejected_row *rows;
+    eh_rejected_row *rows; // of this rank, of the piece at hand
     int64_t count, capacity;
+    int64_t total; // of this rank, all pieces
+    char *path;    // the rest: of rank 0 alone
+    eh_atomic file;
 } eh_rejected_list;
 
 EH_CHECKED eh_status eh_rejected_add(eh_rejected_list *list, uint64_t row, int64_t line, const char *reason);
-// FOLDER/NAME-rejected.csv (row, line, reason) with the rows of all ranks in the file's order; an older one is removed
-// if there are none. Collective.
-EH_CHECKED eh_status eh_rejected_write(eh_comm *comm, const eh_rejected_list *list, const char *folder,
-                                       const char *name);
-void eh_rejected_deinit(eh_rejected_list *list);
-
-typedef struct {
-    uint64_t hash;
-    int64_t line;
-} eh_id_entry;
-
-typedef struct {
-    eh_id_entry *entries;
-    int64_t count, capacity;
-} eh_id_list;
-
-EH_CHECKED eh_status eh_record_ids_add(eh_id_list *list, const eh_data_format *format, const eh_records *records);
-// EH_INPUT with both lines if an id of all ranks' occurs twice (64-bit hashes: a false alarm in 10^10 rows is
-// unlikely). Collective.
-EH_CHECKED eh_status eh_ids_check(eh_comm *comm, const eh_id_list *list, const char *path);
-void eh_record_ids_deinit(eh_id_list *list);
+// The end of a piece: writes the rows of all ranks, those of rank 0 first, which is the file's order. Collective,
+// agrees on failure.
+EH_CHECKED eh_status eh_rejected_flush(eh_comm *comm, eh_rejected_list *list, const char *folder, const char *name);
+// Puts the file in its place, or removes an older one if no row was rejected. Collective, agrees on failure.
+EH_CHECKED eh_status eh_rejected_finish(eh_comm *comm, eh_rejected_list *list, const char *folder, const char *name);
+void eh_rejected_deinit(eh_rejected_list *list); // and what is not finished
 
 #endif

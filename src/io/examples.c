@@ -31,6 +31,11 @@ void eh_examples_deinit(eh_examples *examples)
     *examples = (eh_examples){0};
 }
 
+void eh_examples_clear(eh_examples *examples)
+{
+    examples->count = 0; // offsets[0] is 0 and stays
+}
+
 #define RESERVE(count, capacity, address) eh_reserve((count), (capacity), sizeof **(address), (void **)(address))
 
 // All arrays that have an entry per example grow alike; they have one capacity.

@@ -7,7 +7,8 @@
 
 #include "core/memory.h"
 
-enum { CHUNK_ELEMENTS = 1 << 16, DEFLATE_LEVEL = 4, MEMORY_STEP = 1 << 20 };
+// Level 1: on 100 MB of prose level 4 takes 7 % less room and 40 % more of the whole stage's time.
+enum { CHUNK_ELEMENTS = 1 << 16, DEFLATE_LEVEL = 1, MEMORY_STEP = 1 << 20 };
 
 // Keeps the innermost entry of HDF5's error stack: that is where the cause is known.
 static herr_t innermost(unsigned depth, const H5E_error2_t *entry, void *words)
@@ -76,7 +77,7 @@ done:
     return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
 }
 
-static eh_status write_image(const char *path, const void *image, size_t size)
+static eh_status write_image(const char *path, const void *image, size_t size, bool flush)
 {
     const char *step = "cannot be written";
     FILE *file = fopen(path, "wb");
@@ -84,7 +85,7 @@ static eh_status write_image(const char *path, const void *image, size_t size)
     if (ok) {
         step = "writing failed";
         ok = fwrite(image, 1, size, file) == size && fflush(file) == 0;
-        ok = ok && (fsync(fileno(file)) == 0 || errno == EINVAL); // EINVAL: a file system without fsync
+        ok = ok && (!flush || fsync(fileno(file)) == 0 || errno == EINVAL); // EINVAL: a file system without fsync
         const int reason = errno;
         ok = fclose(file) == 0 && ok;
         if (!ok) {
@@ -95,7 +96,7 @@ static eh_status write_image(const char *path, const void *image, size_t size)
     return ok ? EH_OK : eh_error(EH_MACHINE, "%s: %s: %s", path, step, strerror(errno));
 }
 
-eh_status eh_hdf5_save(hid_t *file, const char *path)
+static eh_status save(hid_t *file, const char *path, bool flush)
 {
     char *image = NULL;
     ssize_t size = 0;
@@ -105,11 +106,21 @@ eh_status eh_hdf5_save(hid_t *file, const char *path)
     EH_TRY_OR(done, EH_ALLOC(size, &image));
     EH_TRY_OR(done, EH_HDF5(H5Fget_file_image(*file, image, (size_t)size)));
     eh_hdf5_close(file); // first, so that the file is in memory once
-    EH_TRY_OR(done, write_image(path, image, (size_t)size));
+    EH_TRY_OR(done, write_image(path, image, (size_t)size, flush));
 done:
     eh_hdf5_close(file);
     eh_free(&image);
     return status;
+}
+
+eh_status eh_hdf5_save(hid_t *file, const char *path)
+{
+    return save(file, path, true);
+}
+
+eh_status eh_hdf5_save_draft(hid_t *file, const char *path)
+{
+    return save(file, path, false);
 }
 
 eh_status eh_hdf5_open(const char *path, hid_t *file)

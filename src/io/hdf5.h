@@ -23,6 +23,8 @@ EH_CHECKED eh_status eh_hdf5_edit(const char *path, hid_t *file);
 // Writes such a file to `path`, flushed to the disk, and closes it in any case. EH_MACHINE if the disk is full: then
 // there is no such file.
 EH_CHECKED eh_status eh_hdf5_save(hid_t *file, const char *path);
+// The same, not flushed: for a file that is edited and saved again before anyone relies on it.
+EH_CHECKED eh_status eh_hdf5_save_draft(hid_t *file, const char *path);
 // EH_INPUT if it is not there or not an HDF5 file (cut off, for instance).
 EH_CHECKED eh_status eh_hdf5_open(const char *path, hid_t *file);
 // Closes whatever kind of object it is and sets -1; -1 is allowed. For what was only read, or after a failure.

@@ -15,6 +15,7 @@ enum { READ_BYTES = 1 << 18 };
 struct eh_lines {
     char *path;
     gzFile file;
+    int64_t file_size;
     bool packed, at_end;
     char *buffer; // [capacity]; unread bytes are [begin, end)
     int64_t capacity, begin, end;
@@ -26,22 +27,25 @@ struct eh_lines {
     int64_t kept_at;
 };
 
-static eh_status check_file(const char *path)
+static eh_status check_file(const char *path, int64_t *size)
 {
     struct stat info;
     if (stat(path, &info) != 0)
         return eh_error(EH_INPUT, "%s: %s", path, strerror(errno));
     if (S_ISDIR(info.st_mode))
         return eh_error(EH_INPUT, "%s: a folder, expected a file", path);
+    *size = (int64_t)info.st_size;
     return EH_OK;
 }
 
 eh_status eh_lines_open(const char *path, eh_lines **lines)
 {
     eh_lines *fresh = NULL;
-    eh_status status = check_file(path);
+    int64_t file_size = 0;
+    eh_status status = check_file(path, &file_size);
     EH_TRY(status);
     EH_TRY(EH_ALLOC(1, &fresh));
+    fresh->file_size = file_size;
     fresh->kept_at = -1;
     EH_TRY_OR(done, eh_copy_string(path, &fresh->path));
     fresh->file = gzopen(path, "rb");
@@ -81,6 +85,11 @@ size_t eh_lines_raw_size(const eh_lines *lines)
 const char *eh_lines_path(const eh_lines *lines)
 {
     return lines->path;
+}
+
+int64_t eh_lines_file_size(const eh_lines *lines)
+{
+    return lines->file_size;
 }
 
 bool eh_lines_packed(const eh_lines *lines)

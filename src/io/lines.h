@@ -30,7 +30,8 @@ int64_t eh_lines_offset(const eh_lines *lines);
 size_t eh_lines_raw_size(const eh_lines *lines);
 int64_t eh_lines_number(eh_lines *lines); // from 1; reads the file anew if it was entered in the middle
 const char *eh_lines_path(const eh_lines *lines);
-bool eh_lines_packed(const eh_lines *lines); // .gz: its unpacked size is not known
+int64_t eh_lines_file_size(const eh_lines *lines); // on disk, when it was opened
+bool eh_lines_packed(const eh_lines *lines);       // .gz: its unpacked size is not known
 
 // Goes on with the first line that begins at or behind `offset` and was not given yet. Forwards only.
 EH_CHECKED eh_status eh_lines_skip_to(eh_lines *lines, int64_t offset);

@@ -39,6 +39,7 @@ typedef struct {
 typedef enum { EH_SPLIT_TRAIN = 0, EH_SPLIT_HOLDOUT = 1, EH_SPLIT_EVALUATE = 2 } eh_split;
 
 void eh_examples_deinit(eh_examples *examples);
+void eh_examples_clear(eh_examples *examples); // keeps the memory and the names
 
 // One example, borrowed; the ids are the tokenizer's.
 typedef struct {
@@ -75,7 +76,7 @@ typedef struct {
 } eh_shard_origin;
 
 // Writes shards from examples that come in pieces, so that a data set may be larger than memory: each rank holds about
-// one piece and two shards. Example i is in shard floor((tokens before i) / (tokens of a shard)): a function of the
+// one piece and three shards. Example i is in shard floor((tokens before i) / (tokens of a shard)): a function of the
 // examples alone. Shard s is written by rank s mod size, with the serial driver: no rank waits for another's chunks,
 // and the files are the same, byte for byte, on any number of ranks.
 typedef struct eh_shard_writer eh_shard_writer;

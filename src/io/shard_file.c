@@ -68,7 +68,7 @@ eh_status eh_shard_file_write(const char *path, const eh_shard_origin *origin, c
     EH_TRY_OR(done, eh_hdf5_create(path, &file));
     EH_TRY_OR(done, write_origin(file, origin, shard, field_names));
     EH_TRY_OR(done, write_datasets(file, examples));
-    EH_TRY_OR(done, eh_hdf5_save(&file, path));
+    EH_TRY_OR(done, eh_hdf5_save_draft(&file, path));
 done:
     eh_hdf5_close(&file);
     return status;

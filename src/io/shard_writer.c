@@ -31,6 +31,7 @@ struct eh_shard_writer {
     int64_t open_count, open_capacity;
     int64_t *written; // shards of this rank whose files are there
     int64_t written_count, written_capacity;
+    eh_string *sent, *received; // [ranks] messages of the piece at hand
 };
 
 static eh_status part_path(const eh_shard_writer *writer, int64_t shard, eh_string *path)
@@ -46,7 +47,7 @@ static bool is_part(const char *file, const char *name)
         return false;
     const char *digits = file + 2 + length;
     const size_t count = strspn(digits, "0123456789");
-    return count >= 5 && strcmp(digits + count, ".part") == 0;
+    return count >= 5 && (strcmp(digits + count, ".part") == 0 || strcmp(digits + count, ".ids") == 0);
 }
 
 // Removes files of the folder: parts of a killed run, or shards of a set that is not of `keep_count`.
@@ -88,8 +89,10 @@ eh_status eh_shard_writer_open(eh_comm *comm, const char *folder, const eh_shard
     eh_shard_writer *fresh = NULL;
     eh_status status = EH_OK;
     EH_TRY_OR(done, EH_ALLOC(1, &fresh));
-    EH_TRY_OR(done, eh_copy_string(folder, &fresh->folder));
     fresh->comm = comm;
+    EH_TRY_OR(done, eh_copy_string(folder, &fresh->folder));
+    EH_TRY_OR(done, EH_ALLOC(eh_comm_size(comm), &fresh->sent));
+    EH_TRY_OR(done, EH_ALLOC(eh_comm_size(comm), &fresh->received));
     fresh->origin = origin;
     fresh->field_names = field_names;
     fresh->tokens_a_shard = (int64_t)((shard_bytes > 0 ? shard_bytes : DEFAULT_SHARD_BYTES) / sizeof(uint32_t));
@@ -116,6 +119,14 @@ void eh_shard_writer_close(eh_shard_writer **writer)
     }
     eh_string_deinit(&path);
     for (int64_t i = 0; i < w->open_count; i++) eh_examples_deinit(&w->open[i].examples);
+    for (int r = 0; r < eh_comm_size(w->comm); r++) {
+        if (w->sent != NULL)
+            eh_string_deinit(&w->sent[r]);
+        if (w->received != NULL)
+            eh_string_deinit(&w->received[r]);
+    }
+    eh_free(&w->sent);
+    eh_free(&w->received);
     eh_free(&w->open);
     eh_free(&w->written);
     eh_free(&w->folder);
@@ -137,24 +148,37 @@ static eh_status append_segment(const eh_examples *examples, int64_t first, int6
     return eh_examples_pack(examples, first, count, message);
 }
 
-// Cuts this rank's examples into segments for the ranks that own their shards.
-static eh_status make_messages(eh_shard_writer *writer, const eh_examples *examples, int64_t tokens_before,
-                               eh_string *messages)
+// A run of a piece's examples that lie in one shard.
+typedef struct {
+    int64_t first, count, shard;
+    int64_t tokens; // of the data set before its end
+} segment;
+
+// The segment behind `at` (before the first one: at->tokens is the number before the piece, the rest 0). False at the
+// piece's end.
+static bool next_segment(const eh_shard_writer *writer, const eh_examples *examples, segment *at)
 {
-    const int size = eh_comm_size(writer->comm);
-    int64_t tokens = tokens_before, first = 0, shard = 0;
-    for (int64_t i = 0; i <= examples->count; i++) {
-        const int64_t here = i < examples->count ? tokens / writer->tokens_a_shard : -1;
-        if (i > first && here != shard) {
-            EH_TRY(append_segment(examples, first, i - first, shard, &messages[shard % size]));
-            first = i;
-        }
-        shard = here;
-        if (i < examples->count) {
-            tokens += token_count(examples, i);
-            if (shard > writer->last_shard)
-                writer->last_shard = shard;
-        }
+    at->first += at->count;
+    at->count = 0;
+    at->shard = at->tokens / writer->tokens_a_shard;
+    for (int64_t i = at->first; i < examples->count && at->tokens / writer->tokens_a_shard == at->shard; i++) {
+        at->tokens += token_count(examples, i);
+        at->count++;
+    }
+    return at->count > 0;
+}
+
+// The segments of other ranks' shards, for them.
+static eh_status make_messages(eh_shard_writer *writer, const eh_examples *examples, int64_t tokens_before)
+{
+    const int size = eh_comm_size(writer->comm), me = eh_comm_rank(writer->comm);
+    segment at = {.tokens = tokens_before};
+    for (int r = 0; r < size; r++) eh_string_clear(&writer->sent[r]);
+    while (next_segment(writer, examples, &at)) {
+        if (at.shard > writer->last_shard)
+            writer->last_shard = at.shard;
+        if (at.shard % size != me)
+            EH_TRY(append_segment(examples, at.first, at.count, at.shard, &writer->sent[at.shard % size]));
     }
     return EH_OK;
 }
@@ -186,9 +210,26 @@ static eh_status take_message(eh_shard_writer *writer, const char *bytes, size_t
     return EH_OK;
 }
 
-// All ranks' messages to all ranks; received[r] is the message of rank r. Collective; a failure ends it on all.
-static eh_status exchange(eh_shard_writer *writer, const eh_string *sent, eh_string *received)
+// The segments that stay here.
+static eh_status take_own(eh_shard_writer *writer, const eh_examples *examples, int64_t tokens_before)
 {
+    const int size = eh_comm_size(writer->comm), me = eh_comm_rank(writer->comm);
+    segment at = {.tokens = tokens_before};
+    while (next_segment(writer, examples, &at)) {
+        eh_examples *open = NULL;
+        if (at.shard % size != me)
+            continue;
+        EH_TRY(find_open(writer, at.shard, &open));
+        EH_TRY(eh_examples_add_range(open, examples, at.first, at.count));
+    }
+    return EH_OK;
+}
+
+// All ranks' messages to all ranks; received[r] is the message of rank r. Collective; a failure ends it on all.
+static eh_status exchange(eh_shard_writer *writer)
+{
+    const eh_string *sent = writer->sent;
+    eh_string *received = writer->received;
     const int size = eh_comm_size(writer->comm), me = eh_comm_rank(writer->comm);
     const MPI_Comm mpi = eh_comm_mpi(writer->comm);
     uint64_t *sizes = NULL;
@@ -201,7 +242,7 @@ agreed:
     EH_TRY_OR(done, eh_comm_agree(writer->comm, status));
     EH_TRY_OR(done, EH_MPI(MPI_Alltoall(sizes, 1, MPI_UINT64_T, sizes + size, 1, MPI_UINT64_T, mpi)));
     for (int r = 0; r < size && status == EH_OK; r++) {
-        int64_t room = 0;
+        int64_t room = (int64_t)received[r].capacity;
         status = eh_reserve((int64_t)sizes[size + r], &room, 1, (void **)&received[r].bytes);
         received[r].size = sizes[size + r];
         received[r].capacity = (size_t)room;
@@ -259,35 +300,19 @@ eh_status eh_shard_writer_add(eh_shard_writer *writer, const eh_examples *exampl
 {
     const int size = eh_comm_size(writer->comm), me = eh_comm_rank(writer->comm);
     int64_t mine = 0, before = 0, total = 0;
-    eh_string *sent = NULL, *received = NULL;
-    eh_status status = EH_OK;
     for (int64_t i = 0; i < examples->count; i++) mine += token_count(examples, i);
-    EH_TRY_OR(done, eh_comm_scan_i64(writer->comm, mine, &before, &total));
-    EH_TRY_OR(packed, EH_ALLOC(size, &sent));
-    EH_TRY_OR(packed, EH_ALLOC(size, &received));
-    EH_TRY_OR(packed, make_messages(writer, examples, writer->tokens + before, sent));
-packed:
-    EH_TRY_OR(done, eh_comm_agree(writer->comm, status));
-    EH_TRY_OR(done, exchange(writer, sent, received));
-    EH_TRY_OR(done, eh_comm_max_i64(writer->comm, &writer->last_shard, 1));
+    EH_TRY(eh_comm_scan_i64(writer->comm, mine, &before, &total));
+    EH_TRY(eh_comm_agree(writer->comm, make_messages(writer, examples, writer->tokens + before)));
+    EH_TRY(exchange(writer));
+    EH_TRY(eh_comm_max_i64(writer->comm, &writer->last_shard, 1));
+    eh_status status = EH_OK;
+    for (int r = 0; r < size && status == EH_OK; r++)
+        status = r == me ? take_own(writer, examples, writer->tokens + before)
+                         : take_message(writer, writer->received[r].bytes, writer->received[r].size);
     writer->tokens += total;
-    for (int r = 0; r < size && status == EH_OK; r++) {
-        const eh_string *message = r == me ? &sent[r] : &received[r];
-        status = take_message(writer, message->bytes, message->size);
-    }
-    if (status == EH_OK)
-        status = write_complete(writer, writer->last_shard);
-    EH_TRY_OR(done, eh_comm_agree(writer->comm, status));
-done:
-    for (int r = 0; r < size; r++) {
-        if (sent != NULL)
-            eh_string_deinit(&sent[r]);
-        if (received != NULL)
-            eh_string_deinit(&received[r]);
-    }
-    eh_free(&sent);
-    eh_free(&received);
-    return status;
+    if (status == EH_OK) // equally many on all ranks, so that none waits for another's
+        status = write_complete(writer, writer->last_shard / size * size);
+    return eh_comm_agree(writer->comm, status);
 }
 
 // Shards in which no example begins (one before it was longer than a shard) are there all the same, empty.
@@ -326,9 +351,11 @@ static eh_status rename_parts(eh_shard_writer *writer, int64_t shard_count)
         status = part_path(writer, i, &part);
         if (status == EH_OK)
             status = eh_shard_path(writer->folder, writer->origin->name, i, shard_count, &path);
-        if (status == EH_OK)
-            status = eh_atomic_rename(part.bytes, path.bytes);
+        if (status == EH_OK && rename(part.bytes, path.bytes) != 0)
+            status = eh_error(EH_MACHINE, "%s: renaming onto it failed: %s", path.bytes, strerror(errno));
     }
+    if (status == EH_OK && eh_comm_rank(writer->comm) == 0)
+        status = eh_atomic_flush(writer->folder);
     eh_string_deinit(&part);
     eh_string_deinit(&path);
     return status;
