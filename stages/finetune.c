@@ -56,7 +56,8 @@ static eh_status save_model(void *context)
     finetuning *run = context;
     char *folder = NULL, *tokenizer = NULL;
     eh_status status = EH_OK;
-    if (eh_comm_rank(run->stage.comm) == 0) {
+    const bool divided = run->stage.job.memory.zero == 3; // then all ranks bring their weights
+    if (eh_comm_rank(run->stage.comm) == 0 || divided) {
         EH_TRY_OR(done, eh_stage_path(&run->stage, &folder, "model"));
         EH_TRY_OR(done, eh_stage_tokenizer_folder(&run->stage, &tokenizer));
         EH_TRY_OR(done, eh_model_save(run->model, folder, tokenizer));
@@ -64,6 +65,8 @@ static eh_status save_model(void *context)
 done:
     eh_free(&folder);
     eh_free(&tokenizer);
+    if (status != EH_OK && divided && eh_comm_size(run->stage.comm) > 1)
+        eh_comm_abort(run->stage.comm, status); // the others may wait for its weights
     return eh_comm_agree(run->stage.comm, status);
 }
 

@@ -88,14 +88,24 @@ done:
 eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_use use, eh_model **model)
 {
     const eh_job_model *wanted = &stage->job.model;
+    const eh_job *job = &stage->job;
+    const eh_sharing sharing = {.comm = stage->comm,
+                                .level = (int)job->memory.zero,
+                                .leaf_count = job->train.micro_batches,
+                                .tree = strcmp(job->train.reduction, "tree") == 0};
+    const bool shares = use == EH_FOR_TRAINING;
     char *config = NULL;
     eh_status status = EH_OK;
     if (wanted->path) {
-        status = eh_model_open(stage->backend, wanted->path, compute, use, model);
+        status = shares ? eh_model_open_shared(stage->backend, wanted->path, compute, &sharing, model)
+                        : eh_model_open(stage->backend, wanted->path, compute, use, model);
     } else if (wanted->architecture) {
         status = eh_starting_config(&stage->job, &config);
+        if (shares)
+            status = eh_comm_agree(stage->comm, status);
         if (status == EH_OK)
-            status = eh_model_new(stage->backend, config, stage->job.seed, compute, use, model);
+            status = shares ? eh_model_new_shared(stage->backend, config, job->seed, compute, &sharing, model)
+                            : eh_model_new(stage->backend, config, job->seed, compute, use, model);
     } else {
         status = eh_error(EH_INPUT, "%s: which model? Give model.path, or model.architecture to start from random",
                           stage->job.path);

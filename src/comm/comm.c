@@ -267,6 +267,16 @@ eh_status eh_comm_sum_double(eh_comm *comm, double *values, int count)
     return reduce_in_place(comm, values, count, MPI_DOUBLE, MPI_SUM);
 }
 
+eh_status eh_comm_or_u32(eh_comm *comm, uint32_t *values, int64_t count)
+{
+    enum { PIECE = 1 << 24 };
+    for (int64_t first = 0; first < count; first += PIECE) {
+        const int piece = (int)(count - first < PIECE ? count - first : PIECE);
+        EH_TRY(reduce_in_place(comm, values + first, piece, MPI_UINT32_T, MPI_BOR));
+    }
+    return EH_OK;
+}
+
 eh_status eh_comm_max_i64(eh_comm *comm, int64_t *values, int count)
 {
     return reduce_in_place(comm, values, count, MPI_INT64_T, MPI_MAX);

@@ -40,6 +40,8 @@ EH_CHECKED eh_status eh_comm_broadcast(eh_comm *comm, void *bytes, size_t size, 
 EH_CHECKED eh_status eh_comm_broadcast_block(eh_comm *comm, void **block, size_t *size, int root);
 EH_CHECKED eh_status eh_comm_sum_i64(eh_comm *comm, int64_t *values, int count);   // in place
 EH_CHECKED eh_status eh_comm_sum_double(eh_comm *comm, double *values, int count); // exact where all but one are 0
+// In place, bit by bit: puts together what ranks know the parts of, 0 elsewhere.
+EH_CHECKED eh_status eh_comm_or_u32(eh_comm *comm, uint32_t *values, int64_t count);
 EH_CHECKED eh_status eh_comm_max_i64(eh_comm *comm, int64_t *values, int count);
 EH_CHECKED eh_status eh_comm_max_double(eh_comm *comm, double *values, int count);
 // first = sum of `value` over lower ranks, total over all.

@@ -205,13 +205,15 @@ static eh_status run_stack(pass *p)
     p->rows = model->work.batch[p->stack].rows;
     p->stream = eh_first_rows(&model->work.grad_stream[p->stack], p->rows);
     if (p->rows == 0)
-        return EH_OK;
+        return eh_sharing_skip_stack(model, p->stack, EH_BACKWARD);
     for (int64_t l = model->t.layer_count[p->stack] - 1; l >= 0; l--) {
         const eh_layer *layer = &model->w.stacks[p->stack].layers[l];
         const eh_layer_work *work = &model->work.stacks[p->stack].layers[l];
+        EH_TRY(eh_sharing_begin_layer(model, p->stack, l, EH_BACKWARD));
         if (model->recompute && l + 1 < model->t.layer_count[p->stack]) // the last one's are still there
             EH_TRY(eh_layer_recompute(model, p->dropout, p->stack, l, &p->source));
         EH_TRY(model->t.norm_first ? layer_norm_first(p, l, layer, work) : layer_norm_last(p, l, layer, work));
+        EH_TRY(eh_sharing_end_layer(model, p->stack, l));
     }
     return embeddings(p);
 }
@@ -240,5 +242,5 @@ eh_status eh_stacks_backward(eh_model *model, const eh_dropout_plan *dropout)
     p.grad_source = eh_first_rows(&model->work.grad_stream[EH_STACK_ENCODER], p.source_rows);
     EH_TRY(eh_fill(model->backend, 0, &p.grad_source));
     EH_TRY(run_stack(&p));
-    return p.source_rows > 0 ? encoder_backward(&p) : EH_OK;
+    return p.source_rows > 0 ? encoder_backward(&p) : eh_sharing_skip_stack(model, EH_STACK_ENCODER, EH_BACKWARD);
 }

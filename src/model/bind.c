@@ -92,7 +92,7 @@ static void bind_layer(const eh_model *model, eh_stack stack, int64_t l, eh_laye
 static void bind_table(const eh_model *model, eh_role role, eh_tensor *value, eh_tensor *gradient)
 {
     const int64_t p = find_slot(model, EH_STACK_ENCODER, EH_LAYERLESS, role, false);
-    *value = p < 0 ? (eh_tensor){0} : model->layout.slots[p].value;
+    *value = p < 0 ? (eh_tensor){0} : model->layout.slots[p].matrix; // in bf16, as inference reads it
     *gradient = p < 0 ? (eh_tensor){0} : model->layout.slots[p].gradient;
 }
 
@@ -120,11 +120,11 @@ static void bind_gradients(eh_model *model)
         bool trains = false;
         for (int64_t i = first; i <= last; i++) trains = trains || model->layout.parameters[i].trains;
         slot->gradient = (eh_tensor){0};
-        if (model->gradients == NULL || !trains)
+        if (!trains || model->use != EH_FOR_TRAINING)
             continue;
-        slot->gradient = slot->value;
-        slot->gradient.buffer = model->gradients;
-        slot->gradient.offset = (size_t)parameter->offset * 4;
+        slot->gradient = model->shared.how.level >= 2
+                             ? eh_sharing_gradient(model, p)
+                             : eh_parameter_view(model->gradients, parameter, EH_F32, parameter->offset);
     }
 }
 

@@ -157,11 +157,12 @@ static eh_status run_stack(pass *p)
     eh_model *model = p->model;
     p->rows = model->work.batch[p->stack].rows;
     if (p->rows == 0)
-        return EH_OK;
+        return eh_sharing_skip_stack(model, p->stack, EH_FORWARD);
     EH_TRY(embed(p));
     for (int64_t l = 0; l < model->t.layer_count[p->stack]; l++) {
         const eh_layer *layer = &model->w.stacks[p->stack].layers[l];
         const eh_layer_work *work = &model->work.stacks[p->stack].layers[l];
+        EH_TRY(eh_sharing_begin_layer(model, p->stack, l, EH_FORWARD));
         EH_TRY(model->t.norm_first ? layer_norm_first(p, l, layer, work) : layer_norm_last(p, l, layer, work));
     }
     model->work.top_stream = p->stream; // the head adds the last branch at labelled rows only

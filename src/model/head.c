@@ -109,7 +109,7 @@ static eh_status forward_labels(eh_model *model, const eh_batch *batch, const eh
     EH_ASSERT(batch->label_ids != NULL || n == 0);
     EH_TRY(eh_batch_stage(model, batch));
     if (n == 0)
-        return EH_OK;
+        return eh_model_pass_by(model, false);
     EH_TRY(eh_stacks_forward(model, dropout, NULL));
     EH_TRY(eh_head_forward(model, dropout, n, hidden));
     const eh_output_layer layer = output_layer(model, hidden, n, backward_follows);
@@ -129,11 +129,13 @@ eh_status eh_model_backward(eh_model *model, const eh_batch *batch, float dropou
     EH_ASSERT(model->use == EH_FOR_TRAINING && (batch->label_weights != NULL || batch->label_count == 0));
     const eh_dropout_plan plan = {.on = dropout != 0, .rate = dropout, .seed = dropout_seed};
     eh_tensor hidden;
-    EH_TRY(forward_labels(model, batch, &plan, log_probabilities, true, &hidden));
     if (batch->label_count == 0)
-        return EH_OK;
+        return eh_model_pass_by(model, true);
+    EH_TRY(forward_labels(model, batch, &plan, log_probabilities, true, &hidden));
+    EH_TRY(eh_sharing_begin_backward(model));
     EH_TRY(eh_head_backward(model, &plan, batch->label_count, &hidden));
-    return eh_stacks_backward(model, &plan);
+    EH_TRY(eh_stacks_backward(model, &plan));
+    return eh_sharing_end_backward(model);
 }
 
 // Logits of hidden rows [first, first + count) into work->logits.

@@ -54,7 +54,19 @@ static void tie_by_file(eh_model *model)
                                        memcmp(output->bytes, tokens->bytes, tokens->size) == 0);
 }
 
-eh_status eh_model_open(eh_backend *backend, const char *folder, eh_dtype compute, eh_model_use use, eh_model **model)
+// Ranks that share a model end loading together; then what is derived from all their weights can be made.
+static eh_status finish(eh_model *model, eh_comm *comm, eh_status status)
+{
+    if (comm != NULL)
+        status = eh_comm_agree(comm, status);
+    EH_TRY(status);
+    EH_TRY(eh_weights_warn(model));
+    EH_TRY(eh_weights_bind(model));
+    return eh_model_weights_changed(model);
+}
+
+static eh_status open_model(eh_backend *backend, const char *folder, eh_dtype compute, eh_model_use use,
+                            const eh_sharing *sharing, eh_model **model)
 {
     eh_status status = EH_OK;
     eh_string config = {0}, path = {0};
@@ -67,10 +79,40 @@ eh_status eh_model_open(eh_backend *backend, const char *folder, eh_dtype comput
     if ((*model)->t.tied_by_file)
         tie_by_file(*model);
     EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, &(*model)->layout));
+    EH_TRY_OR(done, eh_sharing_init(*model, sharing));
     status = eh_weights_load(*model);
 done:
+    status = finish(*model, sharing ? sharing->comm : NULL, status);
     eh_string_deinit(&config);
     eh_string_deinit(&path);
+    if (status != EH_OK)
+        eh_model_close(model);
+    return status;
+}
+
+eh_status eh_model_open(eh_backend *backend, const char *folder, eh_dtype compute, eh_model_use use, eh_model **model)
+{
+    return open_model(backend, folder, compute, use, NULL, model);
+}
+
+eh_status eh_model_open_shared(eh_backend *backend, const char *folder, eh_dtype compute, const eh_sharing *sharing,
+                               eh_model **model)
+{
+    return open_model(backend, folder, compute, EH_FOR_TRAINING, sharing, model);
+}
+
+static eh_status new_model(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
+                           eh_model_use use, const eh_sharing *sharing, eh_model **model)
+{
+    eh_status status = EH_OK;
+    *model = NULL;
+    EH_TRY_OR(done, EH_ALLOC(1, model));
+    EH_TRY_OR(done, begin(backend, compute, use, "the model's config", config_json, *model));
+    EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, &(*model)->layout));
+    EH_TRY_OR(done, eh_sharing_init(*model, sharing));
+    status = eh_weights_random(*model, seed);
+done:
+    status = finish(*model, sharing ? sharing->comm : NULL, status);
     if (status != EH_OK)
         eh_model_close(model);
     return status;
@@ -79,16 +121,13 @@ done:
 eh_status eh_model_new(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute, eh_model_use use,
                        eh_model **model)
 {
-    eh_status status = EH_OK;
-    *model = NULL;
-    EH_TRY(EH_ALLOC(1, model));
-    EH_TRY_OR(done, begin(backend, compute, use, "the model's config", config_json, *model));
-    EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, &(*model)->layout));
-    status = eh_weights_random(*model, seed);
-done:
-    if (status != EH_OK)
-        eh_model_close(model);
-    return status;
+    return new_model(backend, config_json, seed, compute, use, NULL, model);
+}
+
+eh_status eh_model_new_shared(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
+                              const eh_sharing *sharing, eh_model **model)
+{
+    return new_model(backend, config_json, seed, compute, EH_FOR_TRAINING, sharing, model);
 }
 
 void eh_model_close(eh_model **address)
@@ -97,6 +136,7 @@ void eh_model_close(eh_model **address)
     if (model == NULL)
         return;
     eh_work_deinit(model);
+    eh_sharing_deinit(model);
     for (int s = 0; s < EH_STACK_COUNT; s++) eh_free(&model->w.stacks[s].layers);
     for (int64_t v = 0; v < model->view_count; v++) eh_buffer_free(&model->views[v]);
     eh_free(&model->views);
@@ -177,10 +217,11 @@ int64_t eh_model_weight_count(const eh_model *model)
 static eh_tensor whole_block(const eh_model *model, eh_buffer *buffer, eh_dtype dtype)
 {
     const bool is_block = buffer != NULL && model->stored.count == 0; // not where inference reads files in place
-    return (eh_tensor){.buffer = is_block ? buffer : NULL,
-                       .dtype = dtype,
-                       .dimension_count = 1,
-                       .shape = {model->layout.weight_count}};
+    return (eh_tensor){
+        .buffer = is_block ? buffer : NULL,
+        .dtype = dtype,
+        .dimension_count = 1,
+        .shape = {model->shared.how.level == 3 ? model->shared.partition.shard_count : model->layout.weight_count}};
 }
 
 eh_tensor eh_model_weights(const eh_model *model)

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "backend/backend.h"
+#include "comm/partition.h"
 #include "core/status.h"
 
 typedef struct eh_model eh_model;
@@ -22,6 +23,21 @@ EH_CHECKED eh_status eh_model_open(eh_backend *backend, const char *folder, eh_d
 // of the seed and the parameter's name alone. config_json: the text of a config.json with model_type.
 EH_CHECKED eh_status eh_model_new(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
                                   eh_model_use use, eh_model **model);
+// What the ranks of a training divide among them (ZeRO, Rajbhandari et al. 2020): nothing of the model (level 0, 1: the
+// optimizer's states are not its), gradients (2), weights too (3). Divided gradients are added up during the backward
+// pass; divided weights come together in the compute dtype, embeddings and head to stay, the layers one after another.
+typedef struct {
+    eh_comm *comm; // borrowed
+    int level;
+    int64_t leaf_count; // gradients that make a step's sum: its micro-batches
+    bool tree;          // see eh_split_reducer_new
+} eh_sharing;
+// The same for training with other ranks. Collective; of what follows, these are collective with level 3:
+// eh_model_save, eh_model_digest, eh_model_weights_changed, and with eh_model_pass_by, passes.
+EH_CHECKED eh_status eh_model_open_shared(eh_backend *backend, const char *folder, eh_dtype compute,
+                                          const eh_sharing *sharing, eh_model **model);
+EH_CHECKED eh_status eh_model_new_shared(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
+                                         const eh_sharing *sharing, eh_model **model);
 void eh_model_close(eh_model **model);
 // Writes config.json, generation_config.json and model.safetensors (sharded above 5 GB), beside and renamed; tokenizer
 // files are copied from `tokenizer_folder` (may be NULL). transformers loads it with equal logits.
@@ -59,14 +75,20 @@ typedef struct {
 int64_t eh_model_parameter_count(const eh_model *model);
 const eh_parameter *eh_model_parameters(const eh_model *model);
 int64_t eh_model_weight_count(const eh_model *model);  // elements of the block, with padding between parameters
-eh_tensor eh_model_weights(const eh_model *model);     // fp32 master block [weight_count]
-eh_tensor eh_model_gradients(const eh_model *model);   // fp32 block, EH_FOR_TRAINING only
-eh_tensor eh_model_weight_copy(const eh_model *model); // bf16/fp16 block used in products, or no tensor
+eh_tensor eh_model_weights(const eh_model *model);     // fp32 master block [weight_count], or this rank's shard of it
+eh_tensor eh_model_gradients(const eh_model *model);   // fp32 block, EH_FOR_TRAINING only; none where they are divided
+eh_tensor eh_model_weight_copy(const eh_model *model); // bf16/fp16 block (or shard) used in products, or no tensor
+// The units in which the block is divided: layers, and what lies before, between and behind the stacks; eh_free.
+EH_CHECKED eh_status eh_model_units(const eh_model *model, eh_unit **units, int64_t *unit_count);
+int eh_model_sharing_level(const eh_model *model);
+eh_split_reducer *eh_model_gradient_sum(const eh_model *model); // of divided gradients, else NULL
 // Freezes all parameters for which `trains` says false: they get no gradient, and eh_parameter.trains says so.
 EH_CHECKED eh_status eh_model_train_only(eh_model *model, bool (*trains)(void *context, const eh_parameter *parameter),
                                          void *context);
-// After the weights were changed from outside (optimiser without `copy`, noise): refreshes what was derived from them.
+// After the weights were changed from outside (noise, a checkpoint): refreshes what was derived from them.
 EH_CHECKED eh_status eh_model_weights_changed(eh_model *model);
+// The same after an optimizer's step that wrote weight_copy too.
+EH_CHECKED eh_status eh_model_weights_stepped(eh_model *model);
 
 // --- Batches ------------------------------------------------------------------------------------------------------
 // Packed sequences on the host. Sequence s has ids input_ids[input_offsets[s] .. input_offsets[s + 1]). For
@@ -105,6 +127,9 @@ EH_CHECKED eh_status eh_model_score(eh_model *model, const eh_batch *batch, floa
 // model's own rate, 0: off; its masks are a function of dropout_seed.
 EH_CHECKED eh_status eh_model_backward(eh_model *model, const eh_batch *batch, float dropout, uint64_t dropout_seed,
                                        float *log_probabilities);
+// What a rank does while the others pass a batch forward (and backward) and it has none: it takes part in bringing
+// weights together and in adding gradients up. Nothing where nothing is divided.
+EH_CHECKED eh_status eh_model_pass_by(eh_model *model, bool backward);
 // Full logits [label_count, vocab or labels] of the rows in label_rows (classifiers: sequences), to host memory.
 EH_CHECKED eh_status eh_model_logits(eh_model *model, const eh_batch *batch, float *logits);
 

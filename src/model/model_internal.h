@@ -20,6 +20,8 @@ typedef struct {
     eh_tensor matrix;           // what products read: the copy in the compute dtype where there is one
     eh_tensor gradient;         // no tensor: not training, or frozen
     const eh_stored_tensor *in; // in the file, while loading
+    int64_t bad;                // values that are not finite, of those that this rank loaded
+    int64_t unit;               // of the block, see eh_model_units
 } eh_slot;
 
 typedef struct {
@@ -122,6 +124,26 @@ typedef struct {
     eh_buffer *logits_buffer;
 } eh_work;
 
+// What a training shares with other ranks, shared.c. Embeddings, head and final norms are kept together for good; the
+// layers pass, one after another, through two windows, the next one coming in while one is used. Vectors (biases,
+// norms), which are small, are with every rank in fp32.
+typedef struct {
+    eh_sharing how; // comm NULL: nothing is divided
+    eh_partition partition;
+    bool *streams;                          // [unit_count] a layer
+    int64_t *place;                         // [unit_count] a layer's number, or where a kept unit begins in `kept`
+    int64_t *layers, layer_count;           // units of the layers, encoder before decoder
+    int64_t first_layer[EH_STACK_COUNT];    // number of a stack's first layer
+    int64_t kept_count, window_count;       // elements
+    int64_t vector_count, *vector_place;    // [parameters] in `vectors`, -1: a matrix
+    eh_buffer *kept, *windows[2], *vectors; // level 3
+    eh_buffer *kept_gradients, *gradient_windows[2];
+    eh_gathering gatherings[2];
+    int64_t held[2]; // the layer whose weights a window holds, or that are on their way; -1: none
+    eh_split_reducer *reducer;
+} eh_shared;
+typedef enum { EH_FORWARD, EH_BACKWARD } eh_direction;
+
 // Generation's memory, src/model/cache.h.
 typedef struct eh_cache eh_cache;
 
@@ -135,6 +157,7 @@ struct eh_model {
     eh_model_use use;
     bool recompute; // of all layers but a stack's last, see eh_layer_recompute
     eh_layout layout;
+    eh_shared shared;
     eh_stored_tensors stored; // open as long as weights are views of it
     eh_buffer *weights, *copy, *gradients, *slopes;
     eh_buffer **views;
@@ -147,9 +170,33 @@ struct eh_model {
 
 // weights.c
 EH_CHECKED eh_status eh_weights_load(eh_model *model); // from model->stored
+EH_CHECKED eh_status eh_weights_warn(eh_model *model); // of values that are not finite; collective where shared
+eh_tensor eh_parameter_view(eh_buffer *buffer, const eh_parameter *parameter, eh_dtype dtype, int64_t offset);
+bool eh_is_matrix(const eh_model *model, int64_t p);
 EH_CHECKED eh_status eh_weights_random(eh_model *model, uint64_t seed);
 EH_CHECKED eh_status eh_weights_bind(eh_model *model); // model->w from the slots; again when `trains` changes
 bool eh_weights_packed(const eh_model *model);         // the backend may keep copies of the layers' matrices
+
+// shared.c
+EH_CHECKED eh_status eh_sharing_init(eh_model *model,
+                                     const eh_sharing *sharing); // after the layout; sharing may be NULL
+void eh_sharing_deinit(eh_model *model);
+EH_CHECKED eh_status eh_sharing_make_gradients(eh_model *model); // levels 2 and 3
+EH_CHECKED eh_status eh_sharing_make_weights(eh_model *model);   // level 3
+eh_tensor eh_sharing_gradient(const eh_model *model, int64_t p);
+// What this rank holds of a parameter's master values: elements [*first, *first + *count) of it, flat.
+eh_tensor eh_sharing_own_part(const eh_model *model, int64_t p, int64_t *first, int64_t *count);
+// Master values [first, first + count) of a parameter to all ranks' host memory. Collective, level 3.
+EH_CHECKED eh_status eh_sharing_read(eh_model *model, int64_t p, int64_t first, int64_t count, float *values);
+EH_CHECKED eh_status eh_sharing_refresh(eh_model *model); // kept units and vectors, from the shards
+// Around the use of a layer: its weights are there, and the next one's, in this direction, on their way; in the
+// backward pass, its gradients begin at 0 and are then added to the other ranks'.
+EH_CHECKED eh_status eh_sharing_begin_layer(eh_model *model, eh_stack stack, int64_t l, eh_direction direction);
+EH_CHECKED eh_status eh_sharing_end_layer(eh_model *model, eh_stack stack, int64_t l);
+EH_CHECKED eh_status eh_sharing_skip_stack(eh_model *model, eh_stack stack, eh_direction direction);
+// Around a backward pass: the gradients of kept units.
+EH_CHECKED eh_status eh_sharing_begin_backward(eh_model *model);
+EH_CHECKED eh_status eh_sharing_end_backward(eh_model *model);
 
 // activations.c
 void eh_work_deinit(eh_model *model);

@@ -21,10 +21,33 @@ static const char *stored_name(eh_dtype dtype)
     return dtype == EH_F32 ? "F32" : dtype == EH_BF16 ? "BF16" : "F16";
 }
 
-// Calls `take` with the bytes of a tensor, a piece at a time.
-static eh_status each_piece(eh_model *model, const eh_tensor *tensor, uint8_t *piece,
+static eh_dtype dtype_of(const eh_model *model, int64_t p)
+{
+    return model->shared.how.level == 3 ? EH_F32 : model->layout.slots[p].value.dtype;
+}
+
+// Of a model whose weights are divided: all ranks go through all pieces, whatever becomes of them.
+static eh_status each_shared_piece(eh_model *model, int64_t p, uint8_t *piece,
+                                   eh_status (*take)(void *context, const void *bytes, size_t size), void *context)
+{
+    const int64_t total = model->layout.parameters[p].count, most = CHUNK / (int64_t)sizeof(float);
+    eh_status status = EH_OK;
+    for (int64_t first = 0; first < total; first += most) {
+        const int64_t count = total - first < most ? total - first : most;
+        EH_TRY(eh_sharing_read(model, p, first, count, (float *)(void *)piece));
+        if (status == EH_OK && take != NULL)
+            status = take(context, piece, (size_t)count * sizeof(float));
+    }
+    return status;
+}
+
+// Calls `take` with the bytes of a parameter, a piece at a time.
+static eh_status each_piece(eh_model *model, int64_t p, uint8_t *piece,
                             eh_status (*take)(void *context, const void *bytes, size_t size), void *context)
 {
+    if (model->shared.how.level == 3)
+        return each_shared_piece(model, p, piece, take, context);
+    const eh_tensor *tensor = &model->layout.slots[p].value;
     const int64_t count = eh_tensor_count(tensor), most = CHUNK / (int64_t)eh_dtype_bytes(tensor->dtype);
     for (int64_t first = 0; first < count; first += most) {
         const int64_t now = count - first < most ? count - first : most;
@@ -52,8 +75,7 @@ static eh_status write_shard(eh_model *model, const char *path, const eh_safeten
     EH_TRY_OR(done, EH_ALLOC(CHUNK, &piece));
     EH_TRY_OR(done, eh_string_printf(&part, "%s.part", path));
     EH_TRY_OR(done, eh_safetensors_create(part.bytes, entries, count, &writer));
-    for (int64_t i = 0; i < count; i++)
-        EH_TRY_OR(done, each_piece(model, &model->layout.slots[entries[i].index].value, piece, append, writer));
+    for (int64_t i = 0; i < count; i++) EH_TRY_OR(done, each_piece(model, entries[i].index, piece, append, writer));
     EH_TRY_OR(done, eh_safetensors_finish(&writer));
     if (rename(part.bytes, path) != 0)
         status = eh_error(EH_MACHINE, "%s: cannot rename: %s", part.bytes, strerror(errno));
@@ -207,21 +229,34 @@ done:
     return status;
 }
 
+// The other ranks' part in writing a model whose weights are divided.
+static eh_status attend(eh_model *model)
+{
+    uint8_t *piece = NULL;
+    eh_status status = EH_ALLOC(CHUNK, &piece);
+    for (int64_t p = 0; status == EH_OK && p < model->layout.count; p++)
+        status = each_piece(model, p, piece, NULL, NULL);
+    eh_free(&piece);
+    return status;
+}
+
 eh_status eh_model_save_shards(eh_model *model, const char *folder, const char *tokenizer_folder, uint64_t shard_bytes)
 {
     eh_status status = EH_OK;
     eh_safetensors_entry *entries = NULL;
     const int64_t count = model->layout.count;
+    if (model->shared.how.level == 3 && eh_comm_rank(model->shared.how.comm) != 0)
+        return attend(model);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return eh_error(EH_MACHINE, "%s: cannot make the folder: %s", folder, strerror(errno));
     EH_TRY(EH_ALLOC(count, &entries));
     for (int64_t p = 0; p < count; p++) {
         const eh_parameter *parameter = &model->layout.parameters[p];
-        const eh_tensor *value = &model->layout.slots[p].value;
+        const eh_dtype dtype = dtype_of(model, p);
         entries[p] = (eh_safetensors_entry){.name = parameter->name,
-                                            .dtype = stored_name(value->dtype),
+                                            .dtype = stored_name(dtype),
                                             .dimension_count = parameter->dimension_count,
-                                            .size = eh_tensor_bytes(value),
+                                            .size = (size_t)parameter->count * eh_dtype_bytes(dtype),
                                             .index = p};
         memcpy(entries[p].shape, parameter->shape, sizeof entries[p].shape);
     }
@@ -281,13 +316,13 @@ eh_status eh_model_digest(eh_model *model, char text[65])
     for (int64_t p = 0; p < count; p++) order[p] = &model->layout.parameters[p];
     qsort(order, (size_t)count, sizeof *order, compare_names);
     for (int64_t i = 0; i < count; i++) {
-        const eh_tensor *value = &model->layout.slots[order[i] - model->layout.parameters].value;
+        const int64_t p = order[i] - model->layout.parameters;
         char shape[160];
         eh_shape_text(order[i]->shape, order[i]->dimension_count, shape);
         eh_sha256_add(&own.sha, order[i]->name, strlen(order[i]->name) + 1);
         eh_sha256_add(&own.sha, shape, strlen(shape) + 1);
-        own.dtype = value->dtype;
-        EH_TRY_OR(done, each_piece(model, value, piece, add_values, &own));
+        own.dtype = dtype_of(model, p);
+        EH_TRY_OR(done, each_piece(model, p, piece, add_values, &own));
     }
     eh_sha256_end(&own.sha, bytes);
     eh_sha256_to_text(bytes, text);

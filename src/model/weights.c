@@ -13,12 +13,12 @@
 
 #define CHUNK 262144 // elements that are converted at a time
 
-static bool is_matrix(const eh_model *model, int64_t p)
+bool eh_is_matrix(const eh_model *model, int64_t p)
 {
     return model->layout.parameters[p].dimension_count == 2 && model->layout.slots[p].role != EH_RELATIVE_BIAS;
 }
 
-static eh_tensor block_view(eh_buffer *buffer, const eh_parameter *parameter, eh_dtype dtype, int64_t offset)
+eh_tensor eh_parameter_view(eh_buffer *buffer, const eh_parameter *parameter, eh_dtype dtype, int64_t offset)
 {
     eh_tensor tensor = {.buffer = buffer,
                         .offset = (size_t)offset * eh_dtype_bytes(dtype),
@@ -114,19 +114,20 @@ static eh_status find_all(eh_model *model)
 }
 
 // --- Reading -----------------------------------------------------------------------------------------------------
-// Converts values on the host into `tensor`, a chunk at a time; counts what is not finite.
-static eh_status copy_in(eh_model *model, const eh_stored_tensor *in, const eh_tensor *tensor, int64_t *bad)
+// Converts values [begin, begin + length) on the host into `tensor`, a chunk at a time; counts what is not finite.
+static eh_status copy_in(eh_model *model, const eh_stored_tensor *in, int64_t begin, int64_t length,
+                         const eh_tensor *tensor, int64_t *bad)
 {
     float *values = NULL;
     uint16_t *halves = NULL;
     eh_status status = EH_OK;
-    const int64_t chunk = in->count < CHUNK ? in->count : CHUNK;
+    const int64_t chunk = length < CHUNK ? length : CHUNK;
     EH_TRY_OR(done, EH_ALLOC(chunk, &values));
     if (tensor->dtype != EH_F32)
         EH_TRY_OR(done, EH_ALLOC(chunk, &halves));
-    for (int64_t first = 0; first < in->count; first += chunk) {
-        const int64_t count = in->count - first < chunk ? in->count - first : chunk;
-        eh_stored_tensor_read(in, first, count, values);
+    for (int64_t first = 0; first < length; first += chunk) {
+        const int64_t count = length - first < chunk ? length - first : chunk;
+        eh_stored_tensor_read(in, begin + first, count, values);
         for (int64_t i = 0; i < count; i++) *bad += (eh_float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
         eh_tensor part = {.buffer = tensor->buffer,
                           .offset = tensor->offset + (size_t)first * eh_dtype_bytes(tensor->dtype),
@@ -144,23 +145,34 @@ done:
     return status;
 }
 
-static eh_status warn_of_bad(eh_model *model, int64_t p, int64_t bad)
+eh_status eh_weights_warn(eh_model *model)
 {
-    if (bad == 0)
-        return EH_OK;
-    return eh_string_printf(&model->warning, "tensor '%s' holds %lld values that are NaN or infinite\n",
-                            model->layout.parameters[p].name, (long long)bad);
+    int64_t *bad = NULL;
+    const int64_t count = model->layout.count;
+    eh_status status = EH_OK;
+    EH_TRY(EH_ALLOC(count, &bad));
+    for (int64_t p = 0; p < count; p++) bad[p] = model->layout.slots[p].bad;
+    if (model->shared.how.level == 3) // each rank has seen its own
+        EH_TRY_OR(done, eh_comm_sum_i64(model->shared.how.comm, bad, (int)count));
+    for (int64_t p = 0; p < count; p++)
+        if (bad[p] > 0)
+            EH_TRY_OR(done,
+                      eh_string_printf(&model->warning, "tensor '%s' holds %lld values that are NaN or infinite\n",
+                                       model->layout.parameters[p].name, (long long)bad[p]));
+done:
+    eh_free(&bad);
+    return status;
 }
 
 static eh_status load_for_training(eh_model *model)
 {
     for (int64_t p = 0; p < model->layout.count; p++) {
-        int64_t bad = 0;
         eh_slot *slot = &model->layout.slots[p];
-        EH_TRY(copy_in(model, slot->in, &slot->value, &bad));
-        EH_TRY(warn_of_bad(model, p, bad));
+        int64_t first, count;
+        const eh_tensor own = eh_sharing_own_part(model, p, &first, &count);
+        EH_TRY(copy_in(model, slot->in, first, count, &own, &slot->bad));
     }
-    return eh_model_weights_changed(model);
+    return EH_OK;
 }
 
 static eh_dtype stored_dtype(const eh_stored_tensor *in)
@@ -175,7 +187,7 @@ static bool can_map(const eh_model *model, int64_t p)
     const bool joins = p + 1 < model->layout.count && model->layout.slots[p + 1].joined;
     if (slot->joined || joins || slot->in->dtype == EH_STORED_F64 || slot->in->count == 0)
         return false;
-    const eh_dtype wanted = is_matrix(model, p) ? model->compute : EH_F32;
+    const eh_dtype wanted = eh_is_matrix(model, p) ? model->compute : EH_F32;
     return stored_dtype(slot->in) == wanted && (uintptr_t)slot->in->bytes % eh_dtype_bytes(wanted) == 0;
 }
 
@@ -202,8 +214,9 @@ static eh_status map_in(eh_model *model, int64_t p)
         eh_buffer_free(&view);
         return status;
     }
-    slot->value = slot->matrix = block_view(view, parameter, stored_dtype(slot->in), 0);
-    return warn_of_bad(model, p, count_bad(slot->in));
+    slot->value = slot->matrix = eh_parameter_view(view, parameter, stored_dtype(slot->in), 0);
+    slot->bad = count_bad(slot->in);
+    return EH_OK;
 }
 
 static eh_status load_for_inference(eh_model *model)
@@ -222,17 +235,15 @@ static eh_status load_for_inference(eh_model *model)
                     EH_TRY(map_in(model, p));
                 continue;
             }
-            const eh_dtype dtype = is_matrix(model, p) ? model->compute : EH_F32;
+            const eh_dtype dtype = eh_is_matrix(model, p) ? model->compute : EH_F32;
             int64_t *end = dtype == EH_F32 ? &floats : &halves;
             if (!slot->joined)
                 *end = (*end + 31) / 32 * 32;
             if (pass == 1) {
-                int64_t bad = 0;
-                slot->value = block_view(dtype == EH_F32 ? model->weights : model->copy, &model->layout.parameters[p],
-                                         dtype, *end);
+                slot->value = eh_parameter_view(dtype == EH_F32 ? model->weights : model->copy,
+                                                &model->layout.parameters[p], dtype, *end);
                 slot->matrix = slot->value;
-                EH_TRY(copy_in(model, slot->in, &slot->value, &bad));
-                EH_TRY(warn_of_bad(model, p, bad));
+                EH_TRY(copy_in(model, slot->in, 0, slot->in->count, &slot->value, &slot->bad));
             }
             *end += model->layout.parameters[p].count;
         }
@@ -244,17 +255,21 @@ static eh_status make_blocks(eh_model *model)
 {
     const int64_t count = model->layout.weight_count;
     const bool has_copy = model->compute != EH_F32;
+    if (model->shared.how.level >= 2)
+        EH_TRY(eh_sharing_make_gradients(model));
+    if (model->shared.how.level == 3)
+        return eh_sharing_make_weights(model);
     EH_TRY(eh_buffer_new(model->backend, (size_t)count * 4, "weights", &model->weights));
-    if (model->use == EH_FOR_TRAINING)
+    if (model->use == EH_FOR_TRAINING && model->shared.how.level < 2)
         EH_TRY(eh_buffer_new(model->backend, (size_t)count * 4, "gradients", &model->gradients));
     if (has_copy)
         EH_TRY(eh_buffer_new(model->backend, (size_t)count * 2, "weights for products", &model->copy));
     for (int64_t p = 0; p < model->layout.count; p++) {
         eh_slot *slot = &model->layout.slots[p];
         const eh_parameter *parameter = &model->layout.parameters[p];
-        slot->value = block_view(model->weights, parameter, EH_F32, parameter->offset);
-        slot->matrix = has_copy && is_matrix(model, p)
-                           ? block_view(model->copy, parameter, model->compute, parameter->offset)
+        slot->value = eh_parameter_view(model->weights, parameter, EH_F32, parameter->offset);
+        slot->matrix = has_copy && eh_is_matrix(model, p)
+                           ? eh_parameter_view(model->copy, parameter, model->compute, parameter->offset)
                            : slot->value;
     }
     return EH_OK;
@@ -270,7 +285,7 @@ eh_status eh_weights_load(eh_model *model)
         EH_TRY(load_for_training(model));
         eh_stored_tensors_close(&model->stored);
     }
-    return eh_weights_bind(model);
+    return EH_OK;
 }
 
 // --- Random weights ----------------------------------------------------------------------------------------------
@@ -295,8 +310,11 @@ eh_status eh_weights_random(eh_model *model, uint64_t seed)
     for (int64_t p = 0; p < model->layout.count; p++) {
         const eh_slot *slot = &model->layout.slots[p];
         const eh_parameter *parameter = &model->layout.parameters[p];
+        int64_t begin, length;
+        const eh_tensor own = eh_sharing_own_part(model, p, &begin, &length);
         if (slot->is_bias || is_norm_weight(slot)) {
-            EH_TRY_OR(done, eh_fill(model->backend, slot->is_bias ? 0 : 1, &slot->value));
+            if (length > 0)
+                EH_TRY_OR(done, eh_fill(model->backend, slot->is_bias ? 0 : 1, &own));
             continue;
         }
         uint8_t digest[EH_SHA256_BYTES]; // the name picks the numbers, so that no parameter's depend on another's size
@@ -307,20 +325,15 @@ eh_status eh_weights_random(eh_model *model, uint64_t seed)
         uint64_t key;
         memcpy(&key, digest, sizeof key);
         const double deviation = random_std(model, slot);
-        for (int64_t first = 0; first < parameter->count; first += CHUNK) {
-            const int64_t count = parameter->count - first < CHUNK ? parameter->count - first : CHUNK;
+        for (int64_t first = 0; first < length; first += CHUNK) {
+            const int64_t count = length - first < CHUNK ? length - first : CHUNK;
             for (int64_t i = 0; i < count; i++)
-                values[i] = (float)(deviation * eh_random_normal(seed ^ key, EH_STREAM_WEIGHTS, (uint64_t)(first + i)));
-            const eh_tensor part = {.buffer = slot->value.buffer,
-                                    .offset = slot->value.offset + (size_t)first * 4,
-                                    .dtype = EH_F32,
-                                    .dimension_count = 1,
-                                    .shape = {count}};
+                values[i] =
+                    (float)(deviation * eh_random_normal(seed ^ key, EH_STREAM_WEIGHTS, (uint64_t)(begin + first + i)));
+            const eh_tensor part = eh_tensor_rows(&own, first, count);
             EH_TRY_OR(done, eh_backend_upload(model->backend, values, &part));
         }
     }
-    EH_TRY_OR(done, eh_model_weights_changed(model));
-    status = eh_weights_bind(model);
 done:
     eh_free(&values);
     return status;
@@ -331,7 +344,13 @@ eh_status eh_model_weights_changed(eh_model *model)
     if (model->use == EH_FOR_INFERENCE && model->stored.count > 0)
         return EH_OK; // nothing is derived
     if (model->copy == NULL)
-        return EH_OK;
+        return eh_model_weights_stepped(model);
     const eh_tensor weights = eh_model_weights(model), copy = eh_model_weight_copy(model);
-    return eh_convert(model->backend, &weights, &copy);
+    EH_TRY(eh_convert(model->backend, &weights, &copy));
+    return eh_model_weights_stepped(model);
+}
+
+eh_status eh_model_weights_stepped(eh_model *model)
+{
+    return model->shared.how.level == 3 ? eh_sharing_refresh(model) : EH_OK;
 }

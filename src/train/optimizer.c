@@ -16,26 +16,43 @@ static int64_t greatest(int64_t a, int64_t b)
 }
 
 // Parameters that follow each other with nothing but padding between them make one run; padding stays 0.
-static eh_status find_runs(const eh_model *model, int64_t first, int64_t count, eh_optimizer *optimizer)
+static eh_status find_runs(const eh_model *model, const eh_stretch *stretch, int level, int64_t *capacity,
+                           eh_optimizer *optimizer)
 {
     const eh_parameter *parameters = eh_model_parameters(model);
     const int64_t parameter_count = eh_model_parameter_count(model);
-    int64_t capacity = 0, previous = -2;
+    int64_t previous = -2;
     for (int64_t p = 0; p < parameter_count; p++) {
         const eh_parameter *parameter = &parameters[p];
-        const int64_t begin = greatest(parameter->offset, first);
-        const int64_t end = least(parameter->offset + parameter->count, first + count);
+        const int64_t begin = greatest(parameter->offset, stretch->first);
+        const int64_t end = least(parameter->offset + parameter->count, stretch->first + stretch->count);
         if (!parameter->trains || begin >= end)
             continue;
         eh_optimizer_run *last = optimizer->run_count > 0 ? &optimizer->runs[optimizer->run_count - 1] : NULL;
         if (last && previous == p - 1 && last->decays == parameter->decays && begin >= last->first + last->count) {
             last->count = end - last->first;
         } else {
-            const eh_optimizer_run run = {.first = begin, .count = end - begin, .decays = parameter->decays};
-            EH_TRY(EH_APPEND(&optimizer->runs, &optimizer->run_count, &capacity, run));
+            const int64_t in_shard = stretch->at + begin - stretch->first;
+            const eh_optimizer_run run = {.first = begin,
+                                          .count = end - begin,
+                                          .weights = level == 3 ? in_shard : begin,
+                                          .gradient = level >= 2 ? in_shard : begin,
+                                          .decays = parameter->decays};
+            EH_TRY(EH_APPEND(&optimizer->runs, &optimizer->run_count, capacity, run));
         }
         previous = p;
     }
+    return EH_OK;
+}
+
+static eh_status find_all_runs(const eh_model *model, const eh_partition *partition, int level, eh_optimizer *optimizer)
+{
+    const eh_stretch everything = {.count = eh_model_weight_count(model)};
+    int64_t capacity = 0;
+    if (level == 0)
+        EH_TRY(find_runs(model, &everything, level, &capacity, optimizer));
+    for (int64_t u = 0; level > 0 && u < partition->unit_count; u++)
+        EH_TRY(find_runs(model, &partition->own[u], level, &capacity, optimizer));
     for (int64_t r = 0; r < optimizer->run_count; r++) {
         optimizer->runs[r].state = optimizer->state_count;
         optimizer->state_count += (optimizer->runs[r].count + 15) / 16 * 16;
@@ -51,8 +68,8 @@ static eh_status new_moments(eh_backend *backend, int64_t count, const char *pur
     return EH_OK;
 }
 
-eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train, int64_t first,
-                            int64_t count, eh_optimizer *optimizer)
+eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train,
+                            const eh_partition *partition, int level, eh_optimizer *optimizer)
 {
     *optimizer = (eh_optimizer){
         .backend = backend,
@@ -63,7 +80,7 @@ eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_t
                   .eps = (float)train->eps,
                   .hf_legacy = strcmp(train->optimizer, "adamw_hf") == 0},
     };
-    EH_TRY(find_runs(model, first, count, optimizer));
+    EH_TRY(find_all_runs(model, partition, level, optimizer));
     EH_TRY(new_moments(backend, optimizer->state_count, "first moments", &optimizer->m_buffer, &optimizer->m));
     return new_moments(backend, optimizer->state_count, "second moments", &optimizer->v_buffer, &optimizer->v);
 }
@@ -84,17 +101,17 @@ eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, 
     optimizer->adamw.grad_scale = (float)gradient_scale;
     for (int64_t r = 0; r < optimizer->run_count; r++) {
         const eh_optimizer_run *run = &optimizer->runs[r];
-        const eh_tensor w = eh_tensor_rows(&weights, run->first, run->count);
-        const eh_tensor g = eh_tensor_rows(gradient, run->first, run->count);
+        const eh_tensor w = eh_tensor_rows(&weights, run->weights, run->count);
+        const eh_tensor g = eh_tensor_rows(gradient, run->gradient, run->count);
         const eh_tensor m = eh_tensor_rows(&optimizer->m, run->state, run->count);
         const eh_tensor v = eh_tensor_rows(&optimizer->v, run->state, run->count);
         eh_tensor c = {0};
         if (eh_tensor_exists(&copy))
-            c = eh_tensor_rows(&copy, run->first, run->count);
+            c = eh_tensor_rows(&copy, run->weights, run->count);
         optimizer->adamw.weight_decay = run->decays ? optimizer->weight_decay : 0;
         EH_TRY(eh_adamw_step(optimizer->backend, &optimizer->adamw, &w, &g, &m, &v, &c));
     }
-    return eh_tensor_exists(&copy) ? EH_OK : eh_model_weights_changed(optimizer->model);
+    return EH_OK;
 }
 
 double eh_learning_rate(const eh_job_train *train, int64_t step, int64_t step_count)
@@ -118,21 +135,19 @@ double eh_clipping_scale(double clip, double norm)
 
 // --- The gradient's norm ----------------------------------------------------------------------------------
 
-int64_t eh_norm_piece_length(int64_t count)
-{
-    int64_t length = 4096;
-    while (count / length > 256 && length < (1 << 22)) length *= 2;
-    return length;
-}
-
-eh_status eh_norm_pieces(eh_backend *backend, const eh_tensor *x, int64_t first_piece, int64_t piece_count,
+eh_status eh_norm_pieces(eh_backend *backend, const eh_partition *partition, const eh_tensor *gradient, bool is_shard,
                          double *sums)
 {
-    const int64_t total = eh_tensor_count(x), length = eh_norm_piece_length(total);
-    for (int64_t p = 0; p < piece_count; p++) {
-        const int64_t first = (first_piece + p) * length;
-        const eh_tensor piece = eh_tensor_rows(x, first, least(length, total - first));
-        EH_TRY(eh_squared_norm(backend, &piece, &sums[p]));
+    for (int64_t u = 0; u < partition->unit_count; u++) {
+        const eh_unit *unit = &partition->units[u];
+        const eh_stretch *own = &partition->own[u];
+        const int64_t length = eh_unit_piece(unit->count);
+        double *sum = sums + partition->piece_first[u] + (own->first - unit->first) / length;
+        for (int64_t done = 0; done < own->count; done += length) {
+            const int64_t begin = (is_shard ? own->at : own->first) + done;
+            const eh_tensor piece = eh_tensor_rows(gradient, begin, least(length, own->count - done));
+            EH_TRY(eh_squared_norm(backend, &piece, sum++));
+        }
     }
     return EH_OK;
 }

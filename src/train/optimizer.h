@@ -9,7 +9,8 @@
 
 // Neighbouring elements of the parameter block that are stepped together.
 typedef struct {
-    int64_t first, count, state; // state: where their moments begin
+    int64_t first, count;
+    int64_t weights, gradient, state; // where they begin in the tensors that are held: blocks, or shards of them
     bool decays;
 } eh_optimizer_run;
 
@@ -24,11 +25,12 @@ typedef struct {
     eh_tensor m, v; // fp32 [state_count], first and second moments
 } eh_optimizer;
 
-// For elements [first, first + count) of the block: all of it, or this rank's share.
-EH_CHECKED eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train, int64_t first,
-                                       int64_t count, eh_optimizer *optimizer);
+// For all weights (level, as memory.zero: 0), or for this rank's stretches: gradients (from level 2 on) and weights (3)
+// are shards then.
+EH_CHECKED eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train,
+                                       const eh_partition *partition, int level, eh_optimizer *optimizer);
 void eh_optimizer_deinit(eh_optimizer *optimizer);
-// One step (counted from 1) with a gradient block laid out as the weights. Writes the weights' low precision copy too.
+// One step (counted from 1) with a gradient block or shard. Writes the weights' low precision copy too.
 EH_CHECKED eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, int64_t step,
                                        double learning_rate, double gradient_scale);
 
@@ -39,11 +41,10 @@ double eh_learning_rate(const eh_job_train *train, int64_t step, int64_t step_co
 // 0: 1.
 double eh_clipping_scale(double clip, double norm);
 
-// Squared norm as the sum, along a binary tree, of pieces of a fixed length (a power of two that depends on the whole
-// length alone). eh_norm_piece_length gives that length; piece sums may be computed anywhere.
-int64_t eh_norm_piece_length(int64_t count);
-EH_CHECKED eh_status eh_norm_pieces(eh_backend *backend, const eh_tensor *x, int64_t first_piece, int64_t piece_count,
-                                    double *sums);
-double eh_norm_of_pieces(double *sums, int64_t piece_count); // overwrites sums
+// Squared norms of the pieces (partition.h) of this rank's stretches, into sums [all pieces]; `gradient` is the block,
+// or this rank's shard. The norm of all pieces adds them along a binary tree, and overwrites them.
+EH_CHECKED eh_status eh_norm_pieces(eh_backend *backend, const eh_partition *partition, const eh_tensor *gradient,
+                                    bool is_shard, double *sums);
+double eh_norm_of_pieces(double *sums, int64_t piece_count);
 
 #endif

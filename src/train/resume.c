@@ -143,33 +143,58 @@ static eh_status add_piece(piece_list *list, int64_t tensor, int64_t first, cons
     return EH_APPEND(&list->pieces, &list->count, &list->capacity, piece);
 }
 
-// What of elements [first, end) of the parameter block the model or the optimizer holds: weights, or (part 1 and 2) the
-// moments of the optimizer's runs.
-static eh_status list_pieces(eh_trainer *trainer, const checkpoint_table *table, int part, int64_t first, int64_t end,
+static void narrow(int64_t *begin, int64_t *end, const eh_stretch *stretch)
+{
+    *begin = stretch->first > *begin ? stretch->first : *begin;
+    *end = stretch->first + stretch->count < *end ? stretch->first + stretch->count : *end;
+}
+
+// Where the model's weights (part 0) and the optimizer's moments are: stretches of the block in `held`.
+static eh_status list_held(const eh_trainer *trainer, int part, eh_tensor *held, eh_stretch **stretches, int64_t *count)
+{
+    const eh_optimizer *optimizer = &trainer->optimizer;
+    int64_t capacity = 0;
+    *stretches = NULL;
+    *count = 0;
+    *held = part == 0 ? eh_model_weights(trainer->model) : part == 1 ? optimizer->m : optimizer->v;
+    for (int64_t r = 0; part > 0 && r < optimizer->run_count; r++) {
+        const eh_optimizer_run *run = &optimizer->runs[r];
+        EH_TRY(EH_APPEND(stretches, count, &capacity, ((eh_stretch){run->first, run->count, run->state})));
+    }
+    for (int64_t u = 0; part == 0 && trainer->level == 3 && u < trainer->partition.unit_count; u++)
+        EH_TRY(EH_APPEND(stretches, count, &capacity, trainer->partition.own[u]));
+    if (part == 0 && trainer->level < 3)
+        EH_TRY(EH_APPEND(stretches, count, &capacity, ((eh_stretch){.count = eh_model_weight_count(trainer->model)})));
+    return EH_OK;
+}
+
+// What this rank holds of the part; `owned`: only what it writes for all.
+static eh_status list_pieces(const eh_trainer *trainer, const checkpoint_table *table, int part, bool owned,
                              piece_list *list)
 {
     const eh_parameter *parameters = eh_model_parameters(trainer->model);
-    const eh_optimizer *optimizer = &trainer->optimizer;
-    const eh_tensor weights = eh_model_weights(trainer->model);
+    const eh_stretch everything = {.count = eh_model_weight_count(trainer->model)};
+    const eh_stretch *windows = owned ? trainer->partition.own : &everything;
+    const int64_t window_count = owned ? trainer->partition.unit_count : 1;
+    eh_stretch *held = NULL;
+    int64_t held_count;
+    eh_tensor block;
+    eh_status status = list_held(trainer, part, &block, &held, &held_count);
     for (int64_t i = 0; i < table->trained_count; i++) {
         const eh_parameter *parameter = &parameters[table->parameters[i]];
-        for (int64_t r = 0; r < (part == 0 ? 1 : optimizer->run_count); r++) {
-            const eh_optimizer_run *run = &optimizer->runs[r];
-            int64_t begin = parameter->offset > first ? parameter->offset : first;
-            int64_t stop = parameter->offset + parameter->count < end ? parameter->offset + parameter->count : end;
-            if (part > 0) {
-                begin = run->first > begin ? run->first : begin;
-                stop = run->first + run->count < stop ? run->first + run->count : stop;
+        const int64_t tensor = part * table->trained_count + i;
+        for (int64_t h = 0; h < held_count; h++)
+            for (int64_t w = 0; status == EH_OK && w < window_count; w++) {
+                int64_t begin = parameter->offset, end = begin + parameter->count;
+                narrow(&begin, &end, &held[h]);
+                narrow(&begin, &end, &windows[w]);
+                if (begin < end)
+                    status = add_piece(list, tensor, begin - parameter->offset, &block,
+                                       held[h].at + begin - held[h].first, end - begin);
             }
-            if (begin >= stop)
-                continue;
-            const eh_tensor *block = part == 0 ? &weights : part == 1 ? &optimizer->m : &optimizer->v;
-            const int64_t at = part == 0 ? begin : run->state + begin - run->first;
-            EH_TRY(
-                add_piece(list, part * table->trained_count + i, begin - parameter->offset, block, at, stop - begin));
-        }
     }
-    return EH_OK;
+    eh_free(&held);
+    return status;
 }
 
 static void deinit_pieces(piece_list *list)
@@ -200,9 +225,7 @@ static eh_status connect_pieces(piece_list *list, float **host)
 
 static eh_status gather_own_pieces(eh_trainer *trainer, const checkpoint_table *table, piece_list *list, float **host)
 {
-    int64_t first, count;
-    eh_comm_slice(trainer->comm, eh_model_weight_count(trainer->model), &first, &count);
-    for (int part = 0; part < PART_COUNT; part++) EH_TRY(list_pieces(trainer, table, part, first, first + count, list));
+    for (int part = 0; part < PART_COUNT; part++) EH_TRY(list_pieces(trainer, table, part, true, list));
     EH_TRY(connect_pieces(list, host));
     EH_TRY(eh_backend_wait(trainer->backend));
     for (int64_t p = 0; p < list->count; p++)
@@ -291,8 +314,7 @@ static eh_status read_pieces(eh_trainer *trainer, const checkpoint_table *table,
     piece_list list = {0};
     float *host = NULL;
     eh_status status = EH_OK;
-    for (int part = 0; part < PART_COUNT; part++)
-        EH_TRY_OR(done, list_pieces(trainer, table, part, 0, eh_model_weight_count(trainer->model), &list));
+    for (int part = 0; part < PART_COUNT; part++) EH_TRY_OR(done, list_pieces(trainer, table, part, false, &list));
     EH_TRY_OR(done, connect_pieces(&list, &host));
     for (int64_t p = 0; p < list.count; p++) {
         eh_checkpoint_piece piece = list.pieces[p];
@@ -305,7 +327,6 @@ static eh_status read_pieces(eh_trainer *trainer, const checkpoint_table *table,
             EH_TRY_OR(done, eh_backend_upload(trainer->backend, piece.values, &list.where[p]));
     }
     EH_TRY_OR(done, eh_backend_wait(trainer->backend));
-    EH_TRY_OR(done, eh_model_weights_changed(trainer->model));
 done:
     deinit_pieces(&list);
     eh_free(&host);
@@ -331,6 +352,7 @@ static eh_status try_checkpoint(eh_trainer *trainer, const char *path, const cha
     if (status == EH_OK)
         status = read_pieces(trainer, &table, checkpoint, path);
     EH_TRY_OR(done, eh_comm_agree(trainer->comm, status));
+    EH_TRY_OR(done, eh_model_weights_changed(trainer->model));
     *found = true;
 done:
     eh_checkpoint_close(&checkpoint);

@@ -124,13 +124,12 @@ static eh_status one_step(training_run *run, bool *stop)
 // What the schema knows and this program does not do yet must not pass for done.
 static eh_status refuse_what_is_missing(const eh_job *job)
 {
-    const char *missing = job->memory.zero > 1                       ? "memory.zero above 1"
-                          : strcmp(job->memory.offload, "none") != 0 ? "memory.offload"
-                          : strcmp(job->train.method, "lora") == 0   ? "train.method: lora"
-                          : job->train.kl > 0                        ? "train.kl"
-                          : job->train.l2 > 0                        ? "train.l2"
-                          : strcmp(job->precision, "fp16") == 0      ? "training in fp16 (loss scaling)"
-                                                                     : NULL;
+    const char *missing = strcmp(job->memory.offload, "none") != 0 ? "memory.offload"
+                          : strcmp(job->train.method, "lora") == 0 ? "train.method: lora"
+                          : job->train.kl > 0                      ? "train.kl"
+                          : job->train.l2 > 0                      ? "train.l2"
+                          : strcmp(job->precision, "fp16") == 0    ? "training in fp16 (loss scaling)"
+                                                                   : NULL;
     return missing ? eh_error(EH_INPUT, "%s: %s is not in this version", job->path, missing) : EH_OK;
 }
 

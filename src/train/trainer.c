@@ -22,8 +22,16 @@ static eh_status connect_gradients(eh_trainer *trainer)
 {
     const eh_tensor own = eh_model_gradients(trainer->model);
     const int64_t count = eh_model_weight_count(trainer->model);
+    if (trainer->level >= 2) {
+        trainer->gradient =
+            (eh_tensor){.dtype = EH_F32, .dimension_count = 1, .shape = {trainer->partition.shard_count}};
+        const float *sum = eh_split_reducer_result(eh_model_gradient_sum(trainer->model));
+        EH_TRY(eh_buffer_view(trainer->backend, sum, eh_tensor_bytes(&trainer->gradient), &trainer->sum_view));
+        trainer->gradient.buffer = trainer->sum_view;
+        return EH_OK;
+    }
     trainer->gradient = own;
-    if (eh_tensor_host(&own) == NULL && trainer->sharded)
+    if (eh_tensor_host(&own) == NULL && trainer->level > 0)
         return eh_error(EH_INPUT, "memory.zero: 1 needs a device whose memory is the host's (cpu, reference)");
     if (eh_tensor_host(&own) == NULL)
         return EH_ALLOC(count, &trainer->staging);
@@ -47,14 +55,18 @@ static eh_status init_local(eh_trainer *trainer)
     const int64_t chunks = trainer->batches.chunk_count;
     trainer->exchange_count = train->micro_batches + 1 > chunks ? train->micro_batches + 1 : chunks;
     EH_TRY(EH_ALLOC(trainer->exchange_count, &trainer->exchange));
-    const int64_t count = eh_model_weight_count(trainer->model), length = eh_norm_piece_length(count);
-    trainer->norm_piece_count = (count + length - 1) / length;
-    EH_TRY(EH_ALLOC(trainer->norm_piece_count, &trainer->norm_sums));
-    trainer->sharded = trainer->job->memory.zero >= 1 && eh_comm_size(trainer->comm) > 1;
-    int64_t first = 0, own_count = count;
-    if (trainer->sharded)
-        eh_comm_slice(trainer->comm, count, &first, &own_count);
-    return eh_optimizer_init(trainer->backend, trainer->model, train, first, own_count, &trainer->optimizer);
+    eh_unit *units;
+    int64_t unit_count;
+    EH_TRY(eh_model_units(trainer->model, &units, &unit_count));
+    EH_TRY(eh_partition_init(units, unit_count, eh_comm_rank(trainer->comm), eh_comm_size(trainer->comm),
+                             &trainer->partition));
+    EH_TRY(eh_gathering_init(eh_comm_size(trainer->comm), &trainer->gathering));
+    EH_TRY(EH_ALLOC(trainer->partition.piece_first[unit_count], &trainer->norm_sums));
+    trainer->level = eh_model_sharing_level(trainer->model);
+    if (trainer->level == 0 && trainer->job->memory.zero > 0) // level 1 is all the optimizer's
+        trainer->level = 1;
+    return eh_optimizer_init(trainer->backend, trainer->model, train, &trainer->partition, trainer->level,
+                             &trainer->optimizer);
 }
 
 eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, const eh_job *job,
@@ -64,6 +76,8 @@ eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, c
     EH_TRY(eh_comm_agree(comm, init_local(trainer)));
     trainer->tree = strcmp(job->train.reduction, "tree") == 0;
     const int64_t leaves = trainer->tree ? job->train.micro_batches : eh_comm_size(comm);
+    if (trainer->level >= 2)
+        return eh_comm_agree(comm, connect_gradients(trainer));
     EH_TRY(eh_tree_reducer_new(comm, eh_model_weight_count(model), leaves, &trainer->reducer));
     if (trainer->tree)
         eh_tree_reducer_leaves(trainer->reducer, &trainer->first_micro, &trainer->own_micro_count);
@@ -77,6 +91,8 @@ void eh_trainer_deinit(eh_trainer *trainer)
     eh_optimizer_deinit(&trainer->optimizer);
     eh_buffer_free(&trainer->sum_view);
     eh_tree_reducer_free(&trainer->reducer);
+    eh_partition_deinit(&trainer->partition);
+    eh_gathering_deinit(&trainer->gathering);
     eh_packed_batch_deinit(&trainer->packed);
     eh_batches_deinit(&trainer->batches);
     eh_free(&trainer->staging);
@@ -123,12 +139,25 @@ static eh_status micro_batch_gradient(eh_trainer *trainer, int64_t micro, double
                          1.0f / (float)batches->label_count);
     *loss = 0;
     if (trainer->packed.batch.label_count == 0)
-        return EH_OK;
+        return eh_model_pass_by(trainer->model, true);
     const uint64_t dropout_seed = eh_random_u64(
         batches->seed, EH_STREAM_DROPOUT, (uint64_t)batches->step * (uint64_t)batches->micro_count + (uint64_t)micro);
     EH_TRY(eh_model_backward(trainer->model, &trainer->packed.batch, (float)trainer->job->train.dropout, dropout_seed,
                              trainer->log_probabilities));
     *loss = sum_of_losses(trainer->log_probabilities, trainer->packed.batch.label_count);
+    return EH_OK;
+}
+
+// The model adds gradients up as it goes; all ranks have a micro-batch in a round, but for the last one.
+static eh_status divided_gradients(eh_trainer *trainer)
+{
+    const eh_split_reducer *reducer = eh_model_gradient_sum(trainer->model);
+    const int64_t rounds = eh_split_reducer_rounds(reducer);
+    for (int64_t round = 0; round < rounds; round++) {
+        const int64_t micro = eh_split_reducer_leaf(reducer);
+        EH_TRY(micro >= 0 ? micro_batch_gradient(trainer, micro, &trainer->exchange[micro])
+                          : eh_model_pass_by(trainer->model, true));
+    }
     return EH_OK;
 }
 
@@ -163,12 +192,12 @@ static eh_status sum_gradients(eh_trainer *trainer)
 // Each rank takes its share of the pieces; the sum over pieces has one order.
 static eh_status gradient_norm(eh_trainer *trainer, double *norm)
 {
-    int64_t first, count;
-    eh_comm_slice(trainer->comm, trainer->norm_piece_count, &first, &count);
-    memset(trainer->norm_sums, 0, (size_t)trainer->norm_piece_count * sizeof *trainer->norm_sums);
-    EH_TRY(eh_norm_pieces(trainer->backend, &trainer->gradient, first, count, trainer->norm_sums + first));
-    EH_TRY(eh_comm_sum_double(trainer->comm, trainer->norm_sums, (int)trainer->norm_piece_count));
-    *norm = eh_norm_of_pieces(trainer->norm_sums, trainer->norm_piece_count);
+    const eh_partition *partition = &trainer->partition;
+    const int64_t count = partition->piece_first[partition->unit_count];
+    memset(trainer->norm_sums, 0, (size_t)count * sizeof *trainer->norm_sums);
+    EH_TRY(eh_norm_pieces(trainer->backend, partition, &trainer->gradient, trainer->level >= 2, trainer->norm_sums));
+    EH_TRY(eh_comm_sum_double(trainer->comm, trainer->norm_sums, (int)count));
+    *norm = eh_norm_of_pieces(trainer->norm_sums, count);
     return EH_OK;
 }
 
@@ -178,8 +207,12 @@ eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *o
     const int64_t micro_count = batches->micro_count;
     memset(trainer->exchange, 0, (size_t)(micro_count + 1) * sizeof *trainer->exchange);
     trainer->exchange[micro_count] = ask;
-    EH_TRY(own_gradients(trainer));
-    EH_TRY(sum_gradients(trainer));
+    if (trainer->level >= 2) {
+        EH_TRY(divided_gradients(trainer));
+    } else {
+        EH_TRY(own_gradients(trainer));
+        EH_TRY(sum_gradients(trainer));
+    }
     EH_TRY(eh_comm_sum_double(trainer->comm, trainer->exchange, (int)micro_count + 1));
     *outcome = (eh_step_outcome){.label_count = batches->label_count, .asked = trainer->exchange[micro_count] > 0};
     for (int64_t micro = 0; micro < micro_count; micro++) outcome->loss += trainer->exchange[micro];
@@ -193,18 +226,17 @@ eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *o
     return gradient_norm(trainer, &outcome->gradient_norm);
 }
 
-// ZeRO stage 1 (Rajbhandari et al. 2020): each rank has stepped its stretch of the weights; all get all of them.
+// Each rank has stepped its stretches of the weights; all get all of them.
 static eh_status share_weights(eh_trainer *trainer)
 {
+    const eh_partition *partition = &trainer->partition;
     const eh_tensor block = eh_model_weights(trainer->model);
     float *weights = eh_tensor_host(&block);
-    const int ranks = eh_comm_size(trainer->comm);
-    const int64_t total = eh_model_weight_count(trainer->model);
     EH_TRY(eh_backend_wait(trainer->backend));
-    for (int rank = 0; rank < ranks; rank++) {
-        int64_t first, count;
-        eh_comm_slice_of(rank, ranks, total, &first, &count);
-        EH_TRY(eh_comm_broadcast(trainer->comm, weights + first, (size_t)count * sizeof *weights, rank));
+    for (int64_t u = 0; u < partition->unit_count; u++) {
+        EH_TRY(eh_gathering_begin(trainer->comm, partition, u, sizeof *weights, weights + partition->own[u].first,
+                                  weights + partition->units[u].first, &trainer->gathering));
+        EH_TRY(eh_gathering_end(&trainer->gathering));
     }
     return eh_model_weights_changed(trainer->model);
 }
@@ -213,7 +245,8 @@ eh_status eh_trainer_update(eh_trainer *trainer, const eh_step_outcome *outcome)
 {
     EH_TRY(eh_optimizer_step(&trainer->optimizer, &trainer->gradient, trainer->batches.step + 1, outcome->learning_rate,
                              eh_clipping_scale(trainer->job->train.clip, outcome->gradient_norm)));
-    return trainer->sharded ? share_weights(trainer) : EH_OK;
+    return trainer->level == 1 || trainer->level == 2 ? share_weights(trainer)
+                                                      : eh_model_weights_stepped(trainer->model);
 }
 
 // --- Held-out loss ----------------------------------------------------------------------------------------
@@ -225,7 +258,12 @@ eh_status eh_trainer_holdout(eh_trainer *trainer, double *loss)
     if (batches->holdout_label_count == 0)
         return EH_OK;
     memset(trainer->exchange, 0, (size_t)batches->chunk_count * sizeof *trainer->exchange);
-    for (int64_t c = eh_comm_rank(trainer->comm); c < batches->chunk_count; c += eh_comm_size(trainer->comm)) {
+    for (int64_t c = eh_comm_rank(trainer->comm), round = 0; round < batches->chunk_count;
+         c += eh_comm_size(trainer->comm), round += eh_comm_size(trainer->comm)) {
+        if (c >= batches->chunk_count) {
+            EH_TRY(eh_model_pass_by(trainer->model, false));
+            continue;
+        }
         const int64_t first = batches->chunk_first[c];
         eh_packed_batch_fill(&trainer->packed, trainer->set, batches->seed, EH_HOLDOUT_PASS, batches->holdout + first,
                              batches->chunk_first[c + 1] - first, 0);

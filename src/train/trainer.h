@@ -18,17 +18,19 @@ typedef struct {
     eh_batches batches;
     eh_packed_batch packed;
     eh_optimizer optimizer;
-    bool sharded; // the optimizer holds the moments of this rank's stretch of the weights only (memory.zero 1)
-    eh_tree_reducer *reducer;
+    int level;              // memory.zero
+    eh_partition partition; // which rank owns what, from level 1 on
+    eh_gathering gathering;
+    eh_tree_reducer *reducer;             // NULL where gradients are divided (level 2): the model adds them up
     bool tree;                            // else each rank adds up its micro-batches in the model's gradient block
     int64_t first_micro, own_micro_count; // micro-batches of this rank
     float *staging;                       // host copy of a gradient, where device memory is not the host's
     eh_buffer *sum_view;                  // the reducer's result as device memory, where it is
-    eh_tensor gradient;                   // the sum over all ranks
+    eh_tensor gradient;                   // the sum over all ranks, or this rank's shard of it
     float *log_probabilities;             // [limits.labels]
     double *exchange;                     // what ranks tell each other in a step
     double *norm_sums;
-    int64_t norm_piece_count, exchange_count;
+    int64_t exchange_count;
 } eh_trainer;
 
 typedef struct {

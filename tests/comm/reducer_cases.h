@@ -74,7 +74,7 @@ static void test_more_than_one_message(void **state)
     assert_all_ranks(reduces_exactly(4 * 65536 + 3001, 4));
 }
 
-static int run_reducer_cases(int argc, char **argv)
+static inline int run_reducer_cases(int argc, char **argv)
 {
     if (eh_comm_begin(&argc, &argv, &comm) != EH_OK)
         return 1;

@@ -79,8 +79,6 @@ rm -r levels/model
 run finetune 2 levels --set checkpoint.minutes=0.0002
 check 'zero 1 to 0: goes on' has "$err" 'going on from levels/checkpoints/step-'
 check 'zero 1 to 0: the same weights' equal "$(weights levels)" "$(weights r1)"
-run finetune 1 levels --set memory.zero=2 --force
-check 'zero 2 is refused: exit 2' equal "$code" 2
 
 # --- Stopped by a signal, then continued on other ranks ---
 long=(--set train.epochs=12)
