@@ -92,7 +92,8 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
     const eh_sharing sharing = {.comm = stage->comm,
                                 .level = (int)job->memory.zero,
                                 .leaf_count = job->train.micro_batches,
-                                .tree = strcmp(job->train.reduction, "tree") == 0};
+                                .tree = strcmp(job->train.reduction, "tree") == 0,
+                                .folder = strcmp(job->memory.offload, "optimizer") == 0 ? job->output : NULL};
     const bool shares = use == EH_FOR_TRAINING;
     char *config = NULL;
     eh_status status = EH_OK;

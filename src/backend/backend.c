@@ -131,6 +131,34 @@ eh_status eh_buffer_view(eh_backend *backend, const void *host, size_t bytes, eh
     return EH_OK;
 }
 
+eh_status eh_buffer_new_in_file(eh_backend *backend, size_t bytes, const char *folder, const char *purpose,
+                                eh_buffer **buffer)
+{
+    eh_buffer *fresh = NULL;
+    if (!backend->shares_host_memory)
+        return eh_error(EH_INPUT, "%s on disk: only where the device's memory is the host's (cpu, reference)", purpose);
+    EH_TRY(buffer_begin(backend, bytes, &fresh));
+    fresh->in_file = true;
+    const eh_status status = eh_map_file(folder, bytes, purpose, &fresh->address);
+    if (status != EH_OK) {
+        eh_free(&fresh);
+        return status;
+    }
+    *buffer = fresh;
+    return EH_OK;
+}
+
+bool eh_tensor_in_file(const eh_tensor *tensor)
+{
+    return eh_tensor_exists(tensor) && tensor->buffer->in_file;
+}
+
+void eh_tensor_release(const eh_tensor *tensor)
+{
+    if (eh_tensor_in_file(tensor))
+        eh_release_pages(eh_tensor_address(tensor), eh_tensor_bytes(tensor));
+}
+
 void eh_buffer_free(eh_buffer **buffer)
 {
     if (*buffer == NULL)

@@ -61,6 +61,12 @@ void eh_buffer_free(eh_buffer **buffer);
 size_t eh_buffer_bytes(const eh_buffer *buffer);
 // A buffer that borrows host memory (a memory mapped file): the CPU backends read it in place, others copy it once.
 EH_CHECKED eh_status eh_buffer_view(eh_backend *backend, const void *host, size_t bytes, eh_buffer **buffer);
+// Zeroed memory in a file of its own in `folder` (core/memory.h), for what is seldom used. Only where host and device
+// memory are one; EH_INPUT else. eh_tensor_release lets a part go from resident memory; nothing for other buffers.
+EH_CHECKED eh_status eh_buffer_new_in_file(eh_backend *backend, size_t bytes, const char *folder, const char *purpose,
+                                           eh_buffer **buffer);
+void eh_tensor_release(const eh_tensor *tensor);
+bool eh_tensor_in_file(const eh_tensor *tensor);
 // The host address of a tensor where host and device memory are one (reference, cpu), else NULL. Ask again before each
 // round of writing through it: asking is what tells the backend that packed copies of this memory are stale.
 void *eh_tensor_host(const eh_tensor *tensor);

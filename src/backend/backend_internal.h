@@ -78,6 +78,7 @@ struct eh_buffer {
     void *address; // on the device; the host may read it only where shares_host_memory
     size_t bytes;
     bool is_view;         // borrows host memory
+    bool in_file;         // host memory in a file of its own
     uint64_t serial;      // of this process; never used again, unlike an address
     uint64_t write_count; // how often something was written to it: says when a packed copy is stale
     void *handle;         // the backend's own

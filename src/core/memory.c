@@ -1,11 +1,15 @@
 #define _GNU_SOURCE
 #include "core/memory.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 static atomic_int_fast64_t allocation_count;
 
@@ -98,6 +102,36 @@ void eh_unmap(void **block, size_t bytes)
     if (*block != NULL)
         munmap(*block, bytes ? bytes : 1);
     *block = NULL;
+}
+
+eh_status eh_map_file(const char *folder, size_t bytes, const char *purpose, void **block)
+{
+    char path[4096];
+    const size_t size = bytes ? bytes : 1;
+    if (snprintf(path, sizeof path, "%s/evenhand-XXXXXX", folder) >= (int)sizeof path)
+        return eh_error(EH_INPUT, "%s: the path is too long", folder);
+    const int file = mkstemp(path);
+    if (file < 0)
+        return eh_error(EH_MACHINE, "%s: no file for %s can be made: %s", folder, purpose, strerror(errno));
+    unlink(path); // goes when the last one closes it, however this program ends
+    const int code = posix_fallocate(file, 0, (off_t)size);
+    void *fresh = code == 0 ? mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0) : MAP_FAILED;
+    const int reason = code != 0 ? code : errno;
+    close(file);
+    if (fresh == MAP_FAILED)
+        return eh_error(EH_MACHINE, "%s: no %.1f MiB on disk for %s: %s", folder, (double)bytes / 1048576, purpose,
+                        strerror(reason));
+    atomic_fetch_add_explicit(&allocation_count, 1, memory_order_relaxed);
+    *block = fresh;
+    return EH_OK;
+}
+
+void eh_release_pages(const void *begin, size_t bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t first = (uintptr_t)begin / page * page, end = (uintptr_t)begin + bytes;
+    if (bytes > 0)
+        madvise((void *)first, end - first, MADV_DONTNEED); // of a shared mapping: nothing is lost
 }
 
 int64_t eh_allocation_count(void)

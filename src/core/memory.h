@@ -33,6 +33,11 @@ EH_CHECKED eh_status eh_copy_bytes(const char *bytes, size_t size, char **copy);
 // Zeroed pages from the system, 64-byte aligned, huge ones where possible. EH_MACHINE with size and purpose.
 EH_CHECKED eh_status eh_map(size_t bytes, const char *purpose, void **block);
 void eh_unmap(void **block, size_t bytes);
+// The same in a file of its own in `folder`, which takes its room at once and is gone with the program: memory that the
+// system may write out. eh_unmap ends it.
+EH_CHECKED eh_status eh_map_file(const char *folder, size_t bytes, const char *purpose, void **block);
+// Pages of such memory that are not needed for a while: they leave this process's resident memory, their contents stay.
+void eh_release_pages(const void *begin, size_t bytes);
 
 // How often memory was asked for since the program began: what must not allocate is tested by this.
 int64_t eh_allocation_count(void);

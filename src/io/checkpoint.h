@@ -4,6 +4,7 @@
 #ifndef EH_IO_CHECKPOINT_H
 #define EH_IO_CHECKPOINT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "comm/comm.h"
@@ -24,6 +25,7 @@ typedef struct {
 typedef struct {
     int64_t tensor, first, count;
     float *values; // read from when writing, written to when reading
+    bool in_file;  // memory of eh_map_file: it is let go once written or read
 } eh_checkpoint_piece;
 
 // Writes PATH.part and renames it. tensors and notes are the same on all ranks; the ranks' pieces together cover every

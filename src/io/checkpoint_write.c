@@ -109,10 +109,14 @@ static eh_status write_pieces(checkpoint_writer *writer, bool is_creator, const 
         writer->file = open(writer->beside, O_RDWR);
     if (writer->file < 0)
         return eh_error(EH_MACHINE, "%s: %s", writer->beside, strerror(errno));
-    for (int64_t p = 0; p < piece_count; p++)
+    for (int64_t p = 0; p < piece_count; p++) {
+        const int64_t bytes = pieces[p].count * (int64_t)sizeof(float);
         EH_TRY(
-            write_at(writer->file, writer->beside, pieces[p].values, pieces[p].count * (int64_t)sizeof(float),
+            write_at(writer->file, writer->beside, pieces[p].values, bytes,
                      writer->data_begin + writer->begins[pieces[p].tensor] + pieces[p].first * (int64_t)sizeof(float)));
+        if (pieces[p].in_file)
+            eh_release_pages(pieces[p].values, (size_t)bytes);
+    }
     if (fsync(writer->file) != 0)
         return eh_error(EH_MACHINE, "%s: %s", writer->beside, strerror(errno));
     return EH_OK;

@@ -31,6 +31,7 @@ typedef struct {
     int level;
     int64_t leaf_count; // gradients that make a step's sum: its micro-batches
     bool tree;          // see eh_split_reducer_new
+    const char *folder; // where fp32 masters beside low precision copies lie on disk (level 3), NULL: in memory
 } eh_sharing;
 // The same for training with other ranks. Collective; of what follows, these are collective with level 3:
 // eh_model_save, eh_model_digest, eh_model_weights_changed, and with eh_model_pass_by, passes.

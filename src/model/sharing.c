@@ -164,7 +164,9 @@ eh_status eh_sharing_make_weights(eh_model *model)
 {
     eh_shared *shared = &model->shared;
     const size_t element = eh_dtype_bytes(model->compute), shard = (size_t)shared->partition.shard_count;
-    EH_TRY(eh_buffer_new(model->backend, shard * 4, "weights", &model->weights));
+    const bool on_disk = shared->how.folder != NULL && model->compute != EH_F32;
+    EH_TRY(on_disk ? eh_buffer_new_in_file(model->backend, shard * 4, shared->how.folder, "weights", &model->weights)
+                   : eh_buffer_new(model->backend, shard * 4, "weights", &model->weights));
     if (model->compute != EH_F32)
         EH_TRY(eh_buffer_new(model->backend, shard * element, "weights for products", &model->copy));
     EH_TRY(make_pair(model, (size_t)shared->window_count * element, "weights of a layer", shared->windows));
@@ -215,6 +217,7 @@ eh_status eh_sharing_read(eh_model *model, int64_t p, int64_t first, int64_t cou
             const eh_stretch *own = &shared->partition.own[unit];
             const eh_tensor part = eh_tensor_rows(&weights, own->at + from - own->first, stop - from);
             EH_TRY(eh_backend_download(model->backend, &part, values + (from - begin)));
+            eh_tensor_release(&part);
         }
         EH_TRY(
             eh_comm_broadcast(shared->how.comm, values + (from - begin), (size_t)(stop - from) * sizeof *values, rank));

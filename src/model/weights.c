@@ -11,7 +11,8 @@
 #include "core/sha256.h"
 #include "model/model_internal.h"
 
-#define CHUNK 262144 // elements that are converted at a time
+#define CHUNK 262144      // elements that are converted at a time
+#define CONVERTED 4194304 // the same, from memory to memory
 
 bool eh_is_matrix(const eh_model *model, int64_t p)
 {
@@ -171,6 +172,7 @@ static eh_status load_for_training(eh_model *model)
         int64_t first, count;
         const eh_tensor own = eh_sharing_own_part(model, p, &first, &count);
         EH_TRY(copy_in(model, slot->in, first, count, &own, &slot->bad));
+        eh_tensor_release(&own);
     }
     return EH_OK;
 }
@@ -332,6 +334,7 @@ eh_status eh_weights_random(eh_model *model, uint64_t seed)
                     (float)(deviation * eh_random_normal(seed ^ key, EH_STREAM_WEIGHTS, (uint64_t)(begin + first + i)));
             const eh_tensor part = eh_tensor_rows(&own, first, count);
             EH_TRY_OR(done, eh_backend_upload(model->backend, values, &part));
+            eh_tensor_release(&part);
         }
     }
 done:
@@ -346,7 +349,13 @@ eh_status eh_model_weights_changed(eh_model *model)
     if (model->copy == NULL)
         return eh_model_weights_stepped(model);
     const eh_tensor weights = eh_model_weights(model), copy = eh_model_weight_copy(model);
-    EH_TRY(eh_convert(model->backend, &weights, &copy));
+    const int64_t count = eh_tensor_count(&weights);
+    for (int64_t first = 0; first < count; first += CONVERTED) {
+        const int64_t now = count - first < CONVERTED ? count - first : CONVERTED;
+        const eh_tensor from = eh_tensor_rows(&weights, first, now), to = eh_tensor_rows(&copy, first, now);
+        EH_TRY(eh_convert(model->backend, &from, &to));
+        eh_tensor_release(&from);
+    }
     return eh_model_weights_stepped(model);
 }
 

@@ -5,6 +5,8 @@
 
 #include "core/memory.h"
 
+#define CHUNK 4194304 // elements stepped at a time
+
 static int64_t least(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -60,16 +62,18 @@ static eh_status find_all_runs(const eh_model *model, const eh_partition *partit
     return EH_OK;
 }
 
-static eh_status new_moments(eh_backend *backend, int64_t count, const char *purpose, eh_buffer **buffer,
-                             eh_tensor *tensor)
+static eh_status new_moments(eh_backend *backend, int64_t count, const char *folder, const char *purpose,
+                             eh_buffer **buffer, eh_tensor *tensor)
 {
-    EH_TRY(eh_buffer_new(backend, (size_t)count * sizeof(float), purpose, buffer));
+    const size_t bytes = (size_t)count * sizeof(float);
+    EH_TRY(folder != NULL ? eh_buffer_new_in_file(backend, bytes, folder, purpose, buffer)
+                          : eh_buffer_new(backend, bytes, purpose, buffer));
     *tensor = (eh_tensor){.buffer = *buffer, .dtype = EH_F32, .dimension_count = 1, .shape = {count}};
     return EH_OK;
 }
 
 eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train,
-                            const eh_partition *partition, int level, eh_optimizer *optimizer)
+                            const eh_partition *partition, int level, const char *folder, eh_optimizer *optimizer)
 {
     *optimizer = (eh_optimizer){
         .backend = backend,
@@ -81,8 +85,8 @@ eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_t
                   .hf_legacy = strcmp(train->optimizer, "adamw_hf") == 0},
     };
     EH_TRY(find_all_runs(model, partition, level, optimizer));
-    EH_TRY(new_moments(backend, optimizer->state_count, "first moments", &optimizer->m_buffer, &optimizer->m));
-    return new_moments(backend, optimizer->state_count, "second moments", &optimizer->v_buffer, &optimizer->v);
+    EH_TRY(new_moments(backend, optimizer->state_count, folder, "first moments", &optimizer->m_buffer, &optimizer->m));
+    return new_moments(backend, optimizer->state_count, folder, "second moments", &optimizer->v_buffer, &optimizer->v);
 }
 
 void eh_optimizer_deinit(eh_optimizer *optimizer)
@@ -101,15 +105,21 @@ eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, 
     optimizer->adamw.grad_scale = (float)gradient_scale;
     for (int64_t r = 0; r < optimizer->run_count; r++) {
         const eh_optimizer_run *run = &optimizer->runs[r];
-        const eh_tensor w = eh_tensor_rows(&weights, run->weights, run->count);
-        const eh_tensor g = eh_tensor_rows(gradient, run->gradient, run->count);
-        const eh_tensor m = eh_tensor_rows(&optimizer->m, run->state, run->count);
-        const eh_tensor v = eh_tensor_rows(&optimizer->v, run->state, run->count);
-        eh_tensor c = {0};
-        if (eh_tensor_exists(&copy))
-            c = eh_tensor_rows(&copy, run->weights, run->count);
         optimizer->adamw.weight_decay = run->decays ? optimizer->weight_decay : 0;
-        EH_TRY(eh_adamw_step(optimizer->backend, &optimizer->adamw, &w, &g, &m, &v, &c));
+        for (int64_t done = 0; done < run->count; done += CHUNK) { // what is on disk passes through memory
+            const int64_t count = least(CHUNK, run->count - done);
+            const eh_tensor w = eh_tensor_rows(&weights, run->weights + done, count);
+            const eh_tensor g = eh_tensor_rows(gradient, run->gradient + done, count);
+            const eh_tensor m = eh_tensor_rows(&optimizer->m, run->state + done, count);
+            const eh_tensor v = eh_tensor_rows(&optimizer->v, run->state + done, count);
+            eh_tensor c = {0};
+            if (eh_tensor_exists(&copy))
+                c = eh_tensor_rows(&copy, run->weights + done, count);
+            EH_TRY(eh_adamw_step(optimizer->backend, &optimizer->adamw, &w, &g, &m, &v, &c));
+            eh_tensor_release(&w);
+            eh_tensor_release(&m);
+            eh_tensor_release(&v);
+        }
     }
     return EH_OK;
 }

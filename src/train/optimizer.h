@@ -27,8 +27,10 @@ typedef struct {
 
 // For all weights (level, as memory.zero: 0), or for this rank's stretches: gradients (from level 2 on) and weights (3)
 // are shards then.
+// `folder`: where moments that are offloaded have their files, NULL: they are in memory.
 EH_CHECKED eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train,
-                                       const eh_partition *partition, int level, eh_optimizer *optimizer);
+                                       const eh_partition *partition, int level, const char *folder,
+                                       eh_optimizer *optimizer);
 void eh_optimizer_deinit(eh_optimizer *optimizer);
 // One step (counted from 1) with a gradient block or shard. Writes the weights' low precision copy too.
 EH_CHECKED eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, int64_t step,

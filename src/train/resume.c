@@ -209,6 +209,7 @@ static eh_status connect_pieces(piece_list *list, float **host)
     int64_t total = 0;
     for (int64_t p = 0; p < list->count; p++) {
         list->pieces[p].values = eh_tensor_host(&list->where[p]);
+        list->pieces[p].in_file = eh_tensor_in_file(&list->where[p]);
         total += list->pieces[p].values ? 0 : list->pieces[p].count;
     }
     EH_TRY(EH_ALLOC(total, host));
@@ -325,6 +326,7 @@ static eh_status read_pieces(eh_trainer *trainer, const checkpoint_table *table,
         EH_TRY_OR(done, eh_checkpoint_read(checkpoint, &piece));
         if (eh_tensor_host(&list.where[p]) == NULL)
             EH_TRY_OR(done, eh_backend_upload(trainer->backend, piece.values, &list.where[p]));
+        eh_tensor_release(&list.where[p]);
     }
     EH_TRY_OR(done, eh_backend_wait(trainer->backend));
 done:

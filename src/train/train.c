@@ -124,12 +124,12 @@ static eh_status one_step(training_run *run, bool *stop)
 // What the schema knows and this program does not do yet must not pass for done.
 static eh_status refuse_what_is_missing(const eh_job *job)
 {
-    const char *missing = strcmp(job->memory.offload, "none") != 0 ? "memory.offload"
-                          : strcmp(job->train.method, "lora") == 0 ? "train.method: lora"
-                          : job->train.kl > 0                      ? "train.kl"
-                          : job->train.l2 > 0                      ? "train.l2"
-                          : strcmp(job->precision, "fp16") == 0    ? "training in fp16 (loss scaling)"
-                                                                   : NULL;
+    const char *missing = strcmp(job->memory.offload, "parameters") == 0 ? "memory.offload: parameters"
+                          : strcmp(job->train.method, "lora") == 0       ? "train.method: lora"
+                          : job->train.kl > 0                            ? "train.kl"
+                          : job->train.l2 > 0                            ? "train.l2"
+                          : strcmp(job->precision, "fp16") == 0          ? "training in fp16 (loss scaling)"
+                                                                         : NULL;
     return missing ? eh_error(EH_INPUT, "%s: %s is not in this version", job->path, missing) : EH_OK;
 }
 
@@ -158,6 +158,26 @@ static eh_status begin(training_run *run)
     return EH_OK;
 }
 
+// Greatest resident size so far of the rank that has most, and of all together.
+static eh_status show_peaks(const eh_training *training)
+{
+    const int size = eh_comm_size(training->comm);
+    int64_t *peaks = NULL;
+    EH_TRY(EH_ALLOC(size, &peaks));
+    peaks[eh_comm_rank(training->comm)] = (int64_t)eh_peak_resident_bytes();
+    const eh_status status = eh_comm_sum_i64(training->comm, peaks, size);
+    int64_t most = 0, sum = 0;
+    for (int rank = 0; rank < size; rank++) {
+        most = peaks[rank] > most ? peaks[rank] : most;
+        sum += peaks[rank];
+    }
+    eh_free(&peaks);
+    if (status == EH_OK)
+        eh_log_line(training->log, "peak memory: %.1f MiB on the fullest rank, %.1f MiB on average",
+                    (double)most / 1048576, (double)sum / 1048576 / size);
+    return status;
+}
+
 eh_status eh_train(const eh_training *training)
 {
     training_run run = {.training = training};
@@ -173,8 +193,9 @@ eh_status eh_train(const eh_training *training)
         snprintf(note, sizeof note, "%.0f tokens/s",
                  run.state.tokens / (run.state.seconds + eh_seconds() - run.began + 1e-9));
         eh_progress_end(&run.progress, run.state.step - run.first_step, note);
+        status = show_peaks(training);
         const bool keep_last = training->job->switches.select != EH_SELECT_HELDOUT || isnan(run.state.best_holdout);
-        if (run.state.step > run.first_step)
+        if (status == EH_OK && run.state.step > run.first_step)
             status = save(&run);
         if (status == EH_OK && keep_last && training->keep)
             status = training->keep(training->keep_context);

@@ -65,8 +65,10 @@ static eh_status init_local(eh_trainer *trainer)
     trainer->level = eh_model_sharing_level(trainer->model);
     if (trainer->level == 0 && trainer->job->memory.zero > 0) // level 1 is all the optimizer's
         trainer->level = 1;
+    const char *offload = trainer->job->memory.offload;
+    const bool offloads = offload != NULL && strcmp(offload, "optimizer") == 0;
     return eh_optimizer_init(trainer->backend, trainer->model, train, &trainer->partition, trainer->level,
-                             &trainer->optimizer);
+                             offloads ? trainer->job->output : NULL, &trainer->optimizer);
 }
 
 eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, const eh_job *job,

@@ -36,7 +36,8 @@ static eh_status write_checkpoint(void)
     float *values = malloc((size_t)count * sizeof *values), few[SHORT];
     for (int64_t i = 0; i < count; i++) values[i] = value(0, first + i);
     for (int64_t i = 0; i < SHORT; i++) few[i] = value(1, i);
-    const eh_checkpoint_piece pieces[] = {{0, first, count, values}, {1, 0, SHORT, few}};
+    const eh_checkpoint_piece pieces[] = {{.count = count, .first = first, .values = values},
+                                          {.tensor = 1, .count = SHORT, .values = few}};
     const int64_t piece_count = eh_comm_rank(comm) == eh_comm_size(comm) - 1 ? 2 : 1;
     const eh_status status = eh_checkpoint_write(comm, path, tensors, 3, notes, 2, pieces, piece_count);
     free(values);
@@ -58,7 +59,8 @@ static void test_gives_back_what_was_written(void **state)
         float *values = calloc((size_t)count + 1, sizeof *values);
         ok &= eh_checkpoint_count(checkpoint, found) == count;
         const int64_t skipped = count / 3; // from the middle too
-        const eh_checkpoint_piece piece = {found, skipped, count - skipped, values};
+        const eh_checkpoint_piece piece = {
+            .tensor = found, .first = skipped, .count = count - skipped, .values = values};
         ok &= eh_checkpoint_read(checkpoint, &piece) == EH_OK;
         for (int64_t i = 0; i < count - skipped; i++) {
             const float expected = value(t, skipped + i);

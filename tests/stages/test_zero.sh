@@ -47,6 +47,16 @@ fresh other
 finetune 1 other --set train.micro_batches=4 >/dev/null 2>&1
 check 'three ranks, four micro-batches, recomputed: the same' equal "$(weights run)" "$(weights other)"
 
+# --- The optimizer's states on disk ---
+for precision in fp32 bf16; do
+    fresh run
+    run finetune 2 run --set "precision=$precision" --set memory.zero=3 --set memory.offload=optimizer
+    check "$precision, offload: the same weights" equal "$(weights run)" "$(weights "$precision")"
+done
+check 'offload: nothing is left' equal "$(ls run)" "$(ls bf16)"
+run finetune 2 run --set memory.offload=parameters --force
+check 'offload of parameters is refused: exit 2' equal "$code" 2
+
 # The chain of sums has its own bits, the same on any number of ranks.
 for ranks in 1 3; do
     fresh "chain$ranks"
