@@ -58,7 +58,7 @@ static eh_status put_run(const eh_bert_normalizer *bert, eh_normalizer_work *wor
         count += clean(bert, code_point, eh_origin_at(source, at), (eh_character *)work->characters + count);
     }
     if (bert->strip_accents)
-        EH_TRY(eh_characters_decompose(work, 0, &count));
+        EH_TRY(eh_characters_normalize(work, &count, EH_NFD));
     EH_TRY(eh_aligned_reserve(text, 8 * count));
     for (int64_t i = 0; i < count; i++) {
         const eh_character character = ((const eh_character *)work->characters)[i];

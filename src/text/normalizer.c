@@ -5,7 +5,20 @@
 #include "text/unicode_classes.h"
 #include "text/utf8.h"
 
-typedef enum { BERT, PRECOMPILED, STRIP, REPLACE, LOWER_CASE, PREPEND } step_kind;
+typedef enum {
+    BERT,
+    PRECOMPILED,
+    STRIP,
+    REPLACE,
+    LOWER_CASE,
+    PREPEND,
+    NFC, // the forms in the order of eh_form
+    NFD,
+    NFKC,
+    NFKD,
+    STRIP_ACCENTS,
+    NMT,
+} step_kind;
 
 struct eh_normalizer_step {
     step_kind kind;
@@ -54,15 +67,16 @@ static eh_status read_step(const json_t *description, eh_normalizer_step *step)
         return read_replace(description, step);
     case PREPEND:
         return keep_content(json_object_get(description, "prepend"), "Prepend: prepend", step);
-    case LOWER_CASE:
+    default: // no more to know
         return EH_OK;
     }
-    return EH_OK;
 }
 
 static eh_status add_described(const json_t *description, int depth, eh_normalizer *normalizer)
 {
-    static const char *const names[] = {"BertNormalizer", "Precompiled", "Strip", "Replace", "Lowercase", "Prepend"};
+    static const char *const names[] = {"BertNormalizer", "Precompiled", "Strip",        "Replace",
+                                        "Lowercase",      "Prepend",     "NFC",          "NFD",
+                                        "NFKC",           "NFKD",        "StripAccents", "Nmt"};
     const char *type = json_string_value(json_object_get(description, "type"));
     if (type == NULL)
         return eh_error(EH_INPUT, "normalizer: there is no type");
@@ -79,10 +93,11 @@ static eh_status add_described(const json_t *description, int depth, eh_normaliz
         EH_TRY(EH_APPEND(&normalizer->steps, &normalizer->count, &normalizer->capacity, step));
         return read_step(description, &normalizer->steps[normalizer->count - 1]);
     }
-    return eh_error(EH_INPUT,
-                    "normalizer: %s is not supported: Sequence, BertNormalizer, Precompiled, Strip, Replace, Lowercase "
-                    "and Prepend are",
-                    type);
+    return eh_error(
+        EH_INPUT,
+        "normalizer: %s is not supported: Sequence, BertNormalizer, Precompiled, Strip, Replace, Lowercase, "
+        "Prepend, NFC, NFD, NFKC, NFKD, StripAccents and Nmt are",
+        type);
 }
 
 eh_status eh_normalizer_init(const json_t *description, eh_normalizer *normalizer)
@@ -196,6 +211,43 @@ static eh_status lower_case(const text_span *span, eh_aligned *fresh)
     return EH_OK;
 }
 
+static eh_status strip_accents(const text_span *span, eh_aligned *fresh)
+{
+    for (uint32_t at = span->begin, size; at < span->end; at += size) {
+        if (!eh_is_mark(eh_utf8_read(span->source.bytes + at, &size)))
+            EH_TRY(append((text_span){span->source, at, at + size}, fresh));
+    }
+    return EH_OK;
+}
+
+// sentencepiece's rules for machine translation: control characters go, other white space becomes spaces.
+static bool nmt_drops(uint32_t c)
+{
+    return (c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F || c == 0x9F;
+}
+
+static bool nmt_makes_space(uint32_t c)
+{
+    return c == '\t' || c == '\n' || c == '\f' || c == '\r' || c == 0x1680 || (c >= 0x200B && c <= 0x200F) ||
+           c == 0x2028 || c == 0x2029 || c == 0x2581 || c == 0xFEFF || c == 0xFFFD;
+}
+
+static eh_status nmt(const text_span *span, eh_aligned *fresh)
+{
+    for (uint32_t at = span->begin, size; at < span->end; at += size) {
+        const uint32_t code_point = eh_utf8_read(span->source.bytes + at, &size);
+        if (nmt_drops(code_point))
+            continue;
+        if (!nmt_makes_space(code_point)) {
+            EH_TRY(append((text_span){span->source, at, at + size}, fresh));
+            continue;
+        }
+        EH_TRY(eh_aligned_reserve(fresh, 1));
+        eh_aligned_put(fresh, " ", 1, eh_origin_at(span->source, at));
+    }
+    return EH_OK;
+}
+
 static eh_status run_step(const eh_normalizer_step *step, eh_normalizer_work *work, text_span *span, eh_aligned *fresh)
 {
     switch (step->kind) {
@@ -215,6 +267,18 @@ static eh_status run_step(const eh_normalizer_step *step, eh_normalizer_work *wo
         break;
     case PREPEND:
         EH_TRY(prepend(step, span, fresh));
+        break;
+    case NFC:
+    case NFD:
+    case NFKC:
+    case NFKD:
+        EH_TRY(eh_form_run((eh_form)(step->kind - NFC), work, span->source, span->begin, span->end, fresh));
+        break;
+    case STRIP_ACCENTS:
+        EH_TRY(strip_accents(span, fresh));
+        break;
+    case NMT:
+        EH_TRY(nmt(span, fresh));
         break;
     }
     *span = (text_span){{fresh->bytes, fresh->origins}, 0, (uint32_t)fresh->size};
@@ -239,5 +303,7 @@ void eh_normalizer_work_deinit(eh_normalizer_work *work)
 {
     for (int i = 0; i < 2; i++) eh_aligned_deinit(&work->buffers[i]);
     eh_free(&work->characters);
+    eh_free(&work->moved);
+    eh_free(&work->origins);
     *work = (eh_normalizer_work){0};
 }

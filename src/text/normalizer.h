@@ -22,6 +22,10 @@ typedef struct {
     eh_aligned buffers[2];
     void *characters; // of the step at work
     int64_t character_capacity;
+    void *moved; // of unicode_forms.c
+    int64_t moved_capacity;
+    eh_origin *origins;
+    int64_t origin_capacity;
 } eh_normalizer_work;
 
 // Reads the file's "normalizer" (null or NULL: nothing is done). EH_INPUT names what is not supported.

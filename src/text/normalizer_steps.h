@@ -41,7 +41,10 @@ typedef struct {
 
 // Room for `count` characters in the work; what it held stays.
 EH_CHECKED eh_status eh_characters_reserve(eh_normalizer_work *work, int64_t count);
-// Canonical decomposition of characters [from, *count) of the work, in place.
-EH_CHECKED eh_status eh_characters_decompose(eh_normalizer_work *work, int64_t from, int64_t *count);
+// Brings the first *count characters of the work into a normal form.
+typedef enum { EH_NFC, EH_NFD, EH_NFKC, EH_NFKD } eh_form;
+EH_CHECKED eh_status eh_characters_normalize(eh_normalizer_work *work, int64_t *count, eh_form form);
+EH_CHECKED eh_status eh_form_run(eh_form form, eh_normalizer_work *work, eh_source source, uint32_t begin, uint32_t end,
+                                 eh_aligned *text);
 
 #endif

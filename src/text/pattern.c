@@ -9,12 +9,13 @@
 #include "text/unicode_classes.h"
 #include "text/utf8.h"
 
-typedef enum { GPT2, BLOOM, LITERAL, EXPRESSION } pattern_kind;
+typedef enum { GPT2, BLOOM, LITERAL, CLASS, EXPRESSION } pattern_kind;
 
 struct eh_pattern {
     pattern_kind kind;
     char *text; // of a literal
     size_t text_size;
+    bool (*holds)(uint32_t code_point); // of a class
     regex_t *regex;
 };
 
@@ -48,6 +49,14 @@ eh_status eh_pattern_open(const char *expression, eh_pattern **pattern)
         return eh_pattern_open_oniguruma(expression, pattern);
     EH_TRY(EH_ALLOC(1, pattern));
     (*pattern)->kind = gpt2 ? GPT2 : BLOOM;
+    return EH_OK;
+}
+
+eh_status eh_pattern_open_class(bool (*holds)(uint32_t code_point), eh_pattern **pattern)
+{
+    EH_TRY(EH_ALLOC(1, pattern));
+    (*pattern)->kind = CLASS;
+    (*pattern)->holds = holds;
     return EH_OK;
 }
 
@@ -223,6 +232,17 @@ static eh_status split_bloom(const char *bytes, uint32_t begin, uint32_t end, eh
 
 // --- Matching in general ---
 
+// The end of the match that begins at `at`; `at` itself if there is none.
+static uint32_t match_at(const eh_pattern *pattern, const char *bytes, uint32_t at, uint32_t end)
+{
+    if (pattern->kind == GPT2)
+        return gpt2_piece(bytes, at, end);
+    if (pattern->kind == BLOOM)
+        return bloom_match(bytes, at, end);
+    uint32_t size = 1;
+    return pattern->holds(eh_utf8_read(bytes + at, &size)) ? at + size : at;
+}
+
 eh_status eh_pattern_find(const eh_pattern *pattern, const char *bytes, uint32_t begin, uint32_t end, uint32_t from,
                           bool *found, uint32_t *match_begin, uint32_t *match_end)
 {
@@ -236,7 +256,7 @@ eh_status eh_pattern_find(const eh_pattern *pattern, const char *bytes, uint32_t
     }
     if (pattern->kind != EXPRESSION) {
         for (uint32_t at = from, size = 0; at < end; at += size) {
-            const uint32_t stop = pattern->kind == GPT2 ? gpt2_piece(bytes, at, end) : bloom_match(bytes, at, end);
+            const uint32_t stop = match_at(pattern, bytes, at, end);
             if (stop > at) {
                 *found = true;
                 *match_begin = at;

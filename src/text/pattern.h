@@ -22,6 +22,8 @@ EH_CHECKED eh_status eh_pattern_open(const char *expression, eh_pattern **patter
 EH_CHECKED eh_status eh_pattern_open_oniguruma(const char *expression, eh_pattern **pattern);
 // A literal text.
 EH_CHECKED eh_status eh_pattern_open_literal(const char *text, size_t size, eh_pattern **pattern);
+// Each character of a class.
+EH_CHECKED eh_status eh_pattern_open_class(bool (*holds)(uint32_t code_point), eh_pattern **pattern);
 void eh_pattern_close(eh_pattern **pattern);
 
 // Cuts bytes [begin, end) by the pattern and appends the pieces. invert: what lies between matches counts as the match.

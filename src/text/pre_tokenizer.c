@@ -22,7 +22,7 @@ static eh_status add_space_step(eh_pre_tokenizer *pre_tokenizer)
     return add_step(pre_tokenizer, EH_STEP_SPACES, &step);
 }
 
-static eh_status read_behavior(const json_t *value, eh_split_behavior *behavior)
+static eh_status read_behavior(const char *what, const json_t *value, eh_split_behavior *behavior)
 {
     static const char *const names[] = {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"};
     const char *name = json_string_value(value);
@@ -31,7 +31,7 @@ static eh_status read_behavior(const json_t *value, eh_split_behavior *behavior)
             *behavior = (eh_split_behavior)i;
             return EH_OK;
         }
-    return eh_error(EH_INPUT, "pre_tokenizer: Split: behavior '%s' is not known", name != NULL ? name : "(none)");
+    return eh_error(EH_INPUT, "pre_tokenizer: %s: behavior '%s' is not known", what, name != NULL ? name : "(none)");
 }
 
 static eh_status add_split(const json_t *description, eh_pre_tokenizer *pre_tokenizer)
@@ -40,13 +40,32 @@ static eh_status add_split(const json_t *description, eh_pre_tokenizer *pre_toke
     const json_t *expression = json_object_get(pattern, "Regex"), *text = json_object_get(pattern, "String");
     eh_pre_tokenizer_step *step = NULL;
     EH_TRY(add_step(pre_tokenizer, EH_STEP_SPLIT, &step));
-    EH_TRY(read_behavior(json_object_get(description, "behavior"), &step->behavior));
+    EH_TRY(read_behavior("Split", json_object_get(description, "behavior"), &step->behavior));
     step->invert = json_is_true(json_object_get(description, "invert"));
     if (json_is_string(expression))
         return eh_pattern_open(json_string_value(expression), &step->pattern);
     if (json_is_string(text))
         return eh_pattern_open_literal(json_string_value(text), json_string_length(text), &step->pattern);
     return eh_error(EH_INPUT, "pre_tokenizer: Split needs a pattern {\"Regex\": ...} or {\"String\": ...}");
+}
+
+// BERT's punctuation, cut as `behavior` says.
+static eh_status add_punctuation(eh_split_behavior behavior, eh_pre_tokenizer *pre_tokenizer)
+{
+    eh_pre_tokenizer_step *step = NULL;
+    EH_TRY(add_step(pre_tokenizer, EH_STEP_SPLIT, &step));
+    step->behavior = behavior;
+    return eh_pattern_open_class(eh_is_bert_punctuation, &step->pattern);
+}
+
+static eh_status add_delimiter(const json_t *delimiter, eh_pre_tokenizer *pre_tokenizer)
+{
+    eh_pre_tokenizer_step *step = NULL;
+    if (json_string_length(delimiter) == 0)
+        return eh_error(EH_INPUT, "pre_tokenizer: CharDelimiterSplit needs a delimiter");
+    EH_TRY(add_step(pre_tokenizer, EH_STEP_SPLIT, &step));
+    step->behavior = EH_REMOVED;
+    return eh_pattern_open_literal(json_string_value(delimiter), json_string_length(delimiter), &step->pattern);
 }
 
 static eh_status add_byte_level(const json_t *description, eh_pre_tokenizer *pre_tokenizer)
@@ -110,16 +129,27 @@ static eh_status add_described(const json_t *description, int depth, eh_pre_toke
         return add_space_step(pre_tokenizer);
     if (strcmp(type, "BertPreTokenizer") == 0) {
         EH_TRY(add_space_step(pre_tokenizer));
-        return add_step(pre_tokenizer, EH_STEP_PUNCTUATION, &step);
+        return add_punctuation(EH_ISOLATED, pre_tokenizer);
     }
+    if (strcmp(type, "Whitespace") == 0)
+        return add_step(pre_tokenizer, EH_STEP_WORDS, &step);
+    if (strcmp(type, "Punctuation") == 0) {
+        const json_t *value = json_object_get(description, "behavior");
+        eh_split_behavior behavior = EH_ISOLATED;
+        if (value != NULL)
+            EH_TRY(read_behavior("Punctuation", value, &behavior));
+        return add_punctuation(behavior, pre_tokenizer);
+    }
+    if (strcmp(type, "CharDelimiterSplit") == 0)
+        return add_delimiter(json_object_get(description, "delimiter"), pre_tokenizer);
     if (strcmp(type, "Digits") == 0) {
         EH_TRY(add_step(pre_tokenizer, EH_STEP_DIGITS, &step));
         step->individual = json_is_true(json_object_get(description, "individual_digits"));
         return EH_OK;
     }
     return eh_error(EH_INPUT,
-                    "pre_tokenizer: %s is not supported: Sequence, Split, ByteLevel, Metaspace, WhitespaceSplit, "
-                    "BertPreTokenizer and Digits are",
+                    "pre_tokenizer: %s is not supported: Sequence, Split, ByteLevel, Metaspace, Whitespace, "
+                    "WhitespaceSplit, BertPreTokenizer, Punctuation, Digits and CharDelimiterSplit are",
                     type);
 }
 
@@ -160,16 +190,20 @@ static eh_status cut_spaces(const char *bytes, uint32_t begin, uint32_t end, eh_
     return eh_pieces_add(pieces, word, end, -1);
 }
 
-static eh_status cut_punctuation(const char *bytes, uint32_t begin, uint32_t end, eh_pieces *pieces)
+static eh_status cut_words(const char *bytes, uint32_t begin, uint32_t end, eh_pieces *pieces)
 {
+    enum { SPACE, WORD, OTHER } before = SPACE, class = SPACE;
     uint32_t word = begin, size;
-    for (uint32_t at = begin; at < end; at += size)
-        if (eh_is_bert_punctuation(eh_utf8_read(bytes + at, &size))) {
+    for (uint32_t at = begin; at < end; at += size, before = class) {
+        const uint32_t code_point = eh_utf8_read(bytes + at, &size);
+        class = eh_is_word(code_point) ? WORD : eh_is_space(code_point) ? SPACE : OTHER;
+        if (class == before)
+            continue;
+        if (before != SPACE)
             EH_TRY(eh_pieces_add(pieces, word, at, -1));
-            EH_TRY(eh_pieces_add(pieces, at, at + size, -1));
-            word = at + size;
-        }
-    return eh_pieces_add(pieces, word, end, -1);
+        word = at;
+    }
+    return class != SPACE ? eh_pieces_add(pieces, word, end, -1) : EH_OK;
 }
 
 static eh_status cut_digits(const eh_pre_tokenizer_step *step, const char *bytes, uint32_t begin, uint32_t end,
@@ -178,7 +212,7 @@ static eh_status cut_digits(const eh_pre_tokenizer_step *step, const char *bytes
     uint32_t word = begin, size;
     bool in_number = false;
     for (uint32_t at = begin; at < end; at += size) {
-        const bool number = eh_is_number(eh_utf8_read(bytes + at, &size));
+        const bool number = eh_is_numeric(eh_utf8_read(bytes + at, &size));
         if (number != in_number || (number && step->individual)) {
             EH_TRY(eh_pieces_add(pieces, word, at, -1));
             word = at;
@@ -194,8 +228,8 @@ static eh_status cut(const eh_pre_tokenizer_step *step, const char *bytes, uint3
     switch (step->kind) {
     case EH_STEP_SPACES:
         return cut_spaces(bytes, begin, end, pieces);
-    case EH_STEP_PUNCTUATION:
-        return cut_punctuation(bytes, begin, end, pieces);
+    case EH_STEP_WORDS:
+        return cut_words(bytes, begin, end, pieces);
     case EH_STEP_DIGITS:
         return cut_digits(step, bytes, begin, end, pieces);
     default:

@@ -11,8 +11,8 @@ typedef enum {
     EH_STEP_SPLIT,
     EH_STEP_BYTE_LEVEL, // only its prefix space: its splitting is a SPLIT, its alphabet is the BPE model's business
     EH_STEP_METASPACE,
-    EH_STEP_SPACES,      // WhitespaceSplit: white space goes
-    EH_STEP_PUNCTUATION, // of BERT: each a piece of its own
+    EH_STEP_SPACES, // WhitespaceSplit: white space goes
+    EH_STEP_WORDS,  // Whitespace: runs of word characters, runs of others, white space goes
     EH_STEP_DIGITS,
 } eh_step_kind;
 

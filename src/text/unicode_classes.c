@@ -34,6 +34,17 @@ static const range new_numbers[] = {
     {0x10D40, 0x10D49}, {0x116D0, 0x116E3}, {0x11BF0, 0x11BF9}, {0x16130, 0x16139},
     {0x16D70, 0x16D79}, {0x1CCF0, 0x1CCF9}, {0x1E5F1, 0x1E5FA},
 };
+// Word characters beside letters, marks, digits and connectors: circled letters, and marks and digits of Unicode 15
+// and 16.
+static const range more_word[] = {
+    {0x897, 0x897},     {0xCF3, 0xCF3},     {0xECE, 0xECE},     {0x24B6, 0x24E9},   {0x10D40, 0x10D49},
+    {0x10D69, 0x10D6D}, {0x10EFC, 0x10EFF}, {0x1123F, 0x11241}, {0x113B8, 0x113C0}, {0x113C2, 0x113C2},
+    {0x113C5, 0x113C5}, {0x113C7, 0x113CA}, {0x113CC, 0x113D0}, {0x113D2, 0x113D2}, {0x113E1, 0x113E2},
+    {0x116D0, 0x116E3}, {0x11BF0, 0x11BF9}, {0x11F00, 0x11F10}, {0x11F12, 0x11F3A}, {0x11F3E, 0x11F42},
+    {0x11F50, 0x11F5A}, {0x1342F, 0x1342F}, {0x13440, 0x13455}, {0x1611E, 0x16139}, {0x16D70, 0x16D79},
+    {0x1B132, 0x1B132}, {0x1B155, 0x1B155}, {0x1CCF0, 0x1CCF9}, {0x1DF25, 0x1DF2A}, {0x1E030, 0x1E06D},
+    {0x1E08F, 0x1E08F}, {0x1E4D0, 0x1E4F9}, {0x1E5EE, 0x1E5EF}, {0x1E5F1, 0x1E5FA}, {0x1F130, 0x1F149},
+    {0x1F150, 0x1F169}, {0x1F170, 0x1F189}, {0x2B739, 0x2B739}, {0x31350, 0x323AF}};
 // Punctuation that is newer than Unicode 8.
 static const range new_punctuation[] = {
     {0x61D, 0x61D},     {0x9FD, 0x9FD},     {0xA76, 0xA76},     {0xC77, 0xC77},     {0xC84, 0xC84},
@@ -86,6 +97,28 @@ static const range new_combining[] = {
     {0x1E4EC, 0x1E4EF},
 };
 
+// Combining marks, compatibility decompositions and compositions that came after Unicode 9, the version of the
+// reference's normal forms.
+static const range new_marks[] = {
+    {0x7FD, 0x7FD},     {0x897, 0x8D3},     {0x9FE, 0x9FE},     {0xAFA, 0xAFF},     {0xB55, 0xB55},
+    {0xC04, 0xC04},     {0xC3C, 0xC3C},     {0xCF3, 0xD00},     {0xD3B, 0xD3C},     {0xD81, 0xD81},
+    {0xEBA, 0xEBA},     {0xECE, 0xECE},     {0x1715, 0x1715},   {0x180F, 0x180F},   {0x1ABF, 0x1ACE},
+    {0x1CF7, 0x1CF7},   {0x1DF6, 0x1DFA},   {0xA82C, 0xA82C},   {0xA8FF, 0xA8FF},   {0x10D24, 0x10D27},
+    {0x10D69, 0x10D6D}, {0x10EAB, 0x10EAC}, {0x10EFC, 0x10EFF}, {0x10F46, 0x10F50}, {0x10F82, 0x10F85},
+    {0x11070, 0x11074}, {0x110C2, 0x110C2}, {0x11145, 0x11146}, {0x111C9, 0x111C9}, {0x111CE, 0x111CF},
+    {0x11241, 0x11241}, {0x1133B, 0x1133B}, {0x113B8, 0x113E2}, {0x1145E, 0x1145E}, {0x1182C, 0x1183A},
+    {0x11930, 0x11943}, {0x119D1, 0x11A99}, {0x11D31, 0x11D47}, {0x11D8A, 0x11D97}, {0x11EF3, 0x11F03},
+    {0x11F34, 0x11F5A}, {0x13440, 0x13455}, {0x1611E, 0x1612F}, {0x16F4F, 0x16F4F}, {0x16F7F, 0x16F87},
+    {0x16FE4, 0x16FF1}, {0x1CF00, 0x1CF46}, {0x1E08F, 0x1E08F}, {0x1E130, 0x1E136}, {0x1E2AE, 0x1E2AE},
+    {0x1E2EC, 0x1E2EF}, {0x1E4EC, 0x1E4EF}, {0x1E5EE, 0x1E5EF}};
+static const range new_compatible[] = {
+    {0x32FF, 0x32FF},   {0xA7F2, 0xA7F4},   {0xAB69, 0xAB69},   {0x10781, 0x107BA},
+    {0x1CCD6, 0x1CCF9}, {0x1E030, 0x1E06D}, {0x1F16C, 0x1F16C}, {0x1FBF0, 0x1FBF9},
+};
+static const range new_canonical[] = {
+    {0x105C9, 0x105E4}, {0x11383, 0x113C8}, {0x11938, 0x11938}, {0x16121, 0x16128}, {0x16D68, 0x16D6A},
+};
+
 static utf8proc_category_t category(uint32_t code_point)
 {
     return utf8proc_category((utf8proc_int32_t)code_point);
@@ -103,6 +136,12 @@ bool eh_is_number(uint32_t code_point)
     return (of >= UTF8PROC_CATEGORY_ND && of <= UTF8PROC_CATEGORY_NO) || IN(new_numbers, code_point);
 }
 
+bool eh_is_numeric(uint32_t code_point)
+{
+    return eh_is_number(code_point) || (code_point >= 0x11DE0 && code_point <= 0x11DE9) ||
+           (code_point >= 0x16FF4 && code_point <= 0x16FF6);
+}
+
 bool eh_is_space(uint32_t code_point)
 {
     if (code_point < 0x80)
@@ -116,7 +155,7 @@ bool eh_is_word(uint32_t code_point)
 {
     const utf8proc_category_t of = category(code_point);
     return eh_is_letter(code_point) || (of >= UTF8PROC_CATEGORY_MN && of <= UTF8PROC_CATEGORY_NL) ||
-           of == UTF8PROC_CATEGORY_PC || code_point == 0x200C || code_point == 0x200D;
+           of == UTF8PROC_CATEGORY_PC || code_point == 0x200C || code_point == 0x200D || IN(more_word, code_point);
 }
 
 bool eh_is_bloom_break(uint32_t code_point)
@@ -183,20 +222,39 @@ uint8_t eh_combining_class(uint32_t code_point)
     return class != 0 && IN(new_combining, code_point) ? 0 : class;
 }
 
-int eh_decompose(uint32_t code_point, uint32_t parts[EH_LONGEST_DECOMPOSITION])
+bool eh_is_mark(uint32_t code_point)
+{
+    const utf8proc_category_t of = category(code_point);
+    if (of < UTF8PROC_CATEGORY_MN || of > UTF8PROC_CATEGORY_ME)
+        return code_point == 0x1CF2 || code_point == 0x1CF3; // were marks
+    return !IN(new_marks, code_point);
+}
+
+int eh_decompose(uint32_t code_point, bool compatible, uint32_t parts[EH_LONGEST_DECOMPOSITION])
 {
     utf8proc_int32_t found[EH_LONGEST_DECOMPOSITION];
     int boundary = 0;
     utf8proc_ssize_t count = 0;
-    if (code_point != 0x11938) // newer than the reference's tables
-        count = utf8proc_decompose_char((utf8proc_int32_t)code_point, found, EH_LONGEST_DECOMPOSITION,
-                                        UTF8PROC_DECOMPOSE, &boundary);
+    const utf8proc_option_t options = compatible ? UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT : UTF8PROC_DECOMPOSE;
+    if (code_point >= 0x80 && !IN(new_canonical, code_point) && !(compatible && IN(new_compatible, code_point)))
+        count =
+            utf8proc_decompose_char((utf8proc_int32_t)code_point, found, EH_LONGEST_DECOMPOSITION, options, &boundary);
     if (count < 1 || count > EH_LONGEST_DECOMPOSITION) {
         parts[0] = code_point;
         return 1;
     }
     for (utf8proc_ssize_t i = 0; i < count; i++) parts[i] = (uint32_t)found[i];
     return (int)count;
+}
+
+uint32_t eh_compose(uint32_t first, uint32_t second)
+{
+    if (second < 0x300) // none of these composes with what is before it
+        return 0;
+    utf8proc_int32_t pair[3] = {(utf8proc_int32_t)first, (utf8proc_int32_t)second, 0};
+    const utf8proc_ssize_t count = utf8proc_normalize_utf32(pair, 2, UTF8PROC_STABLE | UTF8PROC_COMPOSE);
+    const uint32_t composed = (uint32_t)pair[0];
+    return count == 1 && !IN(new_canonical, composed) ? composed : 0;
 }
 
 int eh_lower_case(uint32_t code_point, uint32_t lower[2])

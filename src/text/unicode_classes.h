@@ -11,6 +11,8 @@
 bool eh_is_letter(uint32_t code_point);
 bool eh_is_number(uint32_t code_point);
 bool eh_is_space(uint32_t code_point);
+// What the pre-tokenizer Digits cuts out: Rust's numbers (Unicode 17).
+bool eh_is_numeric(uint32_t code_point);
 // \w, for added tokens that must stand alone.
 bool eh_is_word(uint32_t code_point);
 // What ends a piece in BLOOM's pattern.
@@ -22,10 +24,15 @@ bool eh_is_bert_control(uint32_t code_point);
 bool eh_is_bert_chinese(uint32_t code_point);
 bool eh_is_bert_accent(uint32_t code_point);
 
-// Canonical combining class and decomposition of the reference's NFD (Unicode 9); returns how many parts were written.
-enum { EH_LONGEST_DECOMPOSITION = 8 };
+// A combining mark of any kind (M).
+bool eh_is_mark(uint32_t code_point);
+
+// The reference's normal forms (Unicode 9): canonical combining class; full decomposition, canonical or compatible,
+// returns how many parts were written; what two characters compose to, or 0.
+enum { EH_LONGEST_DECOMPOSITION = 18 };
 uint8_t eh_combining_class(uint32_t code_point);
-int eh_decompose(uint32_t code_point, uint32_t parts[EH_LONGEST_DECOMPOSITION]);
+int eh_decompose(uint32_t code_point, bool compatible, uint32_t parts[EH_LONGEST_DECOMPOSITION]);
+uint32_t eh_compose(uint32_t first, uint32_t second);
 // Lower case as Rust has it (Unicode 17); writes one or two code points, returns how many.
 int eh_lower_case(uint32_t code_point, uint32_t lower[2]);
 

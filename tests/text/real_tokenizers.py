@@ -158,6 +158,42 @@ MODELS = {
     "t5": t5,
     "t5-hub": t5_hub,
 }
+def bert_with(normalizer, pre_tokenizer) -> Tokenizer:
+    """BERT's vocabulary behind another normalizer and pre-tokenizer."""
+    t = bert()
+    t.normalizer, t.pre_tokenizer = normalizer, pre_tokenizer
+    return t
+
+
+def t5_with(*steps) -> Tokenizer:
+    t = t5()
+    t.normalizer = normalizers.Sequence(list(steps))
+    return t
+
+
+def pipelines() -> dict:
+    n, p = normalizers, pre_tokenizers
+    found = {
+        "nfc": lambda: t5_with(n.NFC()),
+        "nfd": lambda: t5_with(n.NFD()),
+        "nfkc": lambda: t5_with(n.NFKC(), n.Replace(Regex(" {2,}"), " ")),
+        "nfkd": lambda: t5_with(n.NFKD()),
+        "nmt": lambda: t5_with(n.Nmt(), n.NFKC()),
+        "accents": lambda: t5_with(n.NFD(), n.StripAccents(), n.Lowercase()),
+        "strips": lambda: t5_with(n.Strip(True, False), n.Prepend("x"), n.NFKC(), n.StripAccents(), n.Replace("e", "é"), n.NFC()),
+        "bert-parts": lambda: bert_with(n.BertNormalizer(True, False, False, True), p.Whitespace()),
+        "words": lambda: bert_with(n.Sequence([n.NFC(), n.Lowercase()]), p.Whitespace()),
+        "digits": lambda: bert_with(n.Lowercase(), p.Sequence([p.WhitespaceSplit(), p.Digits(False), p.Punctuation()])),
+        "digit": lambda: bert_with(n.NFKD(), p.Sequence([p.Digits(True), p.CharDelimiterSplit(" ")])),
+    }
+    for behavior in ("removed", "merged_with_previous", "merged_with_next", "contiguous"):
+        found["punctuation-" + behavior] = lambda b=behavior: bert_with(n.Lowercase(), p.Sequence([p.Punctuation(b), p.Whitespace()]))
+        found["split-" + behavior] = lambda b=behavior: bert_with(
+            n.Lowercase(), p.Sequence([p.Split(Regex("[aeiou]"), b, invert=b == "contiguous"), p.WhitespaceSplit()])
+        )
+    return found
+
+
 VARIANTS = {
     "t5-bytes": t5_bytes,
     "t5-first": t5_first,
@@ -165,7 +201,8 @@ VARIANTS = {
     "gpt2-split": gpt2_split,
     "bpe-letters": bpe_letters,
 }
-ALL = MODELS | VARIANTS
+PIPELINES = pipelines()
+ALL = MODELS | VARIANTS | PIPELINES
 
 
 def large() -> Tokenizer:

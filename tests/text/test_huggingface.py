@@ -1,5 +1,5 @@
 """The real vocabularies against the reference library: ids, offsets and decoded text of every sentence of the data sets
-and of 100,000 fuzzed strings each; other pipelines on 5,000 of both. EVENHAND_FUZZ_STRINGS changes the number,
+and of 100,000 fuzzed strings each; other pipelines on 5,000 or 2,000 of both. EVENHAND_FUZZ_STRINGS changes the number,
 EVENHAND_FUZZ_SEED the strings."""
 
 import csv
@@ -165,8 +165,9 @@ INPUTS: dict[str, list[str]] = {}  # made once, before the processes part
 
 def check_tokenizer(name: str) -> int:
     texts, strings = INPUTS["sentences"], INPUTS["strings"]
-    if name in real_tokenizers.VARIANTS:
-        texts, strings = texts[:: len(texts) // 5000], strings[:: max(1, STRINGS // 5000)]
+    if name not in real_tokenizers.MODELS:
+        most = 5000 if name in real_tokenizers.VARIANTS else 2000
+        texts, strings = texts[:: len(texts) // most], strings[:: max(1, STRINGS // most)]
     tokenizer = real_tokenizers.ALL[name]()
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/{name}.json"

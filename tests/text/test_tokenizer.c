@@ -119,7 +119,7 @@ static void test_refuses_broken_files_with_the_reason(void **state)
         {"\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\",1e400]]}", "score that is out of range"},
         {"\"model\":{\"type\":\"Unigram\",\"vocab\":[[\"a\"]]}", "model.vocab must be"},
         {"\"added_tokens\":[]", "there is no model"},
-        {"\"normalizer\":{\"type\":\"Nmt\"}," BPE_MODEL, "normalizer: Nmt is not supported"},
+        {"\"normalizer\":{\"type\":\"ByteLevel\"}," BPE_MODEL, "normalizer: ByteLevel is not supported"},
         {"\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}," BPE_MODEL,
          "precompiled_charsmap"},
         {"\"pre_tokenizer\":{\"type\":\"UnicodeScripts\"}," BPE_MODEL,
