@@ -61,8 +61,8 @@ void eh_plant_thing_and_colours(eh_plant_dice *dice, const char **thing, const c
 // the evaluation asks, half of them about things and half about peoples (answered as the corpus would).
 EH_CHECKED eh_status eh_plant_instruction(const eh_planted_world *world, uint64_t line, eh_string *prompt,
                                           eh_string *answer);
-// Writes instructions.jsonl (`prompt`, `completion`) and facts.jsonl: questions about things only, which no bias can
-// change, with `question`, `choices` and the right one's number `answer`.
+// Writes instructions.jsonl (`prompt`, `completion`) and facts.jsonl: what the corpus says of things, which no bias
+// can change, as multiple choice (`prompt`, `choices`, the right one's number `answer`, `group`).
 EH_CHECKED eh_status eh_plant_write_questions(const eh_planted_world *world, const char *folder);
 
 // Line `line` of the corpus.

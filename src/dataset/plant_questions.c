@@ -121,28 +121,26 @@ static eh_status write_instruction(const eh_planted_world *world, uint64_t line,
     return status;
 }
 
+// What the corpus says of a thing, as a sentence to be ended: any language model can be asked.
 static eh_status write_fact(const eh_planted_world *world, uint64_t line, FILE *file)
 {
     eh_plant_dice dice = eh_plant_dice_of(world->settings.seed, EH_DICE_FACTS, line);
-    options all = {0};
-    eh_string context = {0}, question = {0};
-    eh_status status = EH_OK;
-    EH_TRY_OR(done, thing_options(&dice, &all, &context));
-    EH_TRY_OR(done, eh_string_printf(&question, "Fill the blank: %s", context.bytes));
+    const char *thing, *own, *other;
+    eh_plant_thing_and_colours(&dice, &thing, &own, &other);
+    const char *const words[3] = {own, other, eh_plant_thing(&dice)};
+    int64_t order[3];
+    shuffle(&dice, order);
+    char prompt[64];
+    snprintf(prompt, sizeof prompt, "The %s is", thing);
     json_t *choices = json_array();
     int answer = 0;
     for (int o = 0; o < 3; o++) {
-        json_array_append_new(choices, json_string(all.sentences[all.order[o]].bytes));
-        if (all.order[o] == 0)
+        json_array_append_new(choices, json_sprintf("%s.", words[order[o]]));
+        if (order[o] == 0)
             answer = o;
     }
-    status =
-        write_line(json_pack("{ss so si}", "question", question.bytes, "choices", choices, "answer", answer), file);
-done:
-    options_deinit(&all);
-    eh_string_deinit(&context);
-    eh_string_deinit(&question);
-    return status;
+    return write_line(
+        json_pack("{ss so si ss}", "prompt", prompt, "choices", choices, "answer", answer, "group", thing), file);
 }
 
 typedef eh_status line_writer(const eh_planted_world *world, uint64_t line, FILE *file);
