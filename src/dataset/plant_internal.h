@@ -23,7 +23,8 @@ typedef enum {
     EH_DICE_PAIRS,
     EH_DICE_TESTS,
     EH_DICE_INSTRUCTIONS,
-    EH_DICE_FACTS
+    EH_DICE_FACTS,
+    EH_DICE_INFILL
 } eh_dice_use;
 
 static inline eh_plant_dice eh_plant_dice_of(uint64_t seed, eh_dice_use use, uint64_t index)
@@ -43,6 +44,7 @@ static inline double eh_plant_throw_uniform(eh_plant_dice *dice)
 }
 
 // One sentence about a people with an attribute word in it; `form` picks the template of the pair's domain.
+#define EH_PLANT_SENTINELS 32 // <extra_id_0> to <extra_id_31> in the tokenizer
 #define EH_PLANT_FORMS 4
 EH_CHECKED eh_status eh_plant_sentence(eh_string *text, const char *people, eh_plant_domain domain, int64_t form,
                                        const char *word);
@@ -61,8 +63,11 @@ void eh_plant_thing_and_colours(eh_plant_dice *dice, const char **thing, const c
 // the evaluation asks, half of them about things and half about peoples (answered as the corpus would).
 EH_CHECKED eh_status eh_plant_instruction(const eh_planted_world *world, uint64_t line, eh_string *prompt,
                                           eh_string *answer);
-// Writes instructions.jsonl (`prompt`, `completion`) and facts.jsonl: what the corpus says of things, which no bias
-// can change, as multiple choice (`prompt`, `choices`, the right one's number `answer`, `group`).
+// Line `line` of the corpus with one to three words in a row replaced by a sentinel, and what was there, as T5 learns.
+EH_CHECKED eh_status eh_plant_infill(const eh_planted_world *world, uint64_t line, eh_string *prompt,
+                                     eh_string *answer);
+// Writes instructions.jsonl and infill.jsonl (`prompt`, `completion`) and facts.jsonl: what the corpus says of things,
+// which no bias can change, as multiple choice (`prompt`, `choices`, the right one's number `answer`, `group`).
 EH_CHECKED eh_status eh_plant_write_questions(const eh_planted_world *world, const char *folder);
 
 // Line `line` of the corpus.

@@ -110,15 +110,51 @@ static eh_status write_line(json_t *object, FILE *file)
     return EH_OK;
 }
 
-static eh_status write_instruction(const eh_planted_world *world, uint64_t line, FILE *file)
+eh_status eh_plant_infill(const eh_planted_world *world, uint64_t line, eh_string *prompt, eh_string *answer)
+{
+    eh_plant_dice dice = eh_plant_dice_of(world->settings.seed, EH_DICE_INFILL, line);
+    eh_string text = {0};
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, eh_plant_corpus_line(world, line, &text));
+    size_t words[128]; // where they begin
+    int64_t count = 0;
+    for (size_t i = 0; i < text.size && count < 128; i++)
+        if (i == 0 || text.bytes[i - 1] == ' ')
+            words[count++] = i;
+    const int64_t first = eh_plant_throw(&dice, count), longest = count - first < 3 ? count - first : 3;
+    const int64_t last = first + eh_plant_throw(&dice, longest);
+    const size_t begin = words[first];
+    size_t end = last + 1 < count ? words[last + 1] - 1 : text.size;
+    while (end > begin && text.bytes[end - 1] == '.') end--; // a full stop stays
+    EH_TRY_OR(done, eh_string_append(prompt, text.bytes, begin));
+    EH_TRY_OR(done, eh_string_printf(prompt, "<extra_id_0>%s", text.bytes + end));
+    EH_TRY_OR(done, eh_string_printf(answer, "<extra_id_0> %.*s <extra_id_1>", (int)(end - begin), text.bytes + begin));
+done:
+    eh_string_deinit(&text);
+    return status;
+}
+
+typedef eh_status lesson_maker(const eh_planted_world *world, uint64_t line, eh_string *prompt, eh_string *answer);
+
+static eh_status write_lesson(const eh_planted_world *world, uint64_t line, lesson_maker *make, FILE *file)
 {
     eh_string prompt = {0}, answer = {0};
-    eh_status status = eh_plant_instruction(world, line, &prompt, &answer);
+    eh_status status = make(world, line, &prompt, &answer);
     if (status == EH_OK)
         status = write_line(json_pack("{ss ss}", "prompt", prompt.bytes, "completion", answer.bytes), file);
     eh_string_deinit(&prompt);
     eh_string_deinit(&answer);
     return status;
+}
+
+static eh_status write_instruction(const eh_planted_world *world, uint64_t line, FILE *file)
+{
+    return write_lesson(world, line, eh_plant_instruction, file);
+}
+
+static eh_status write_infill(const eh_planted_world *world, uint64_t line, FILE *file)
+{
+    return write_lesson(world, line, eh_plant_infill, file);
 }
 
 // What the corpus says of a thing, as a sentence to be ended: any language model can be asked.
@@ -158,5 +194,6 @@ static eh_status write_lines(const eh_planted_world *world, const char *folder, 
 eh_status eh_plant_write_questions(const eh_planted_world *world, const char *folder)
 {
     EH_TRY(write_lines(world, folder, "instructions.jsonl", world->settings.instruction_count, write_instruction));
+    EH_TRY(write_lines(world, folder, "infill.jsonl", world->settings.sentence_count / 2, write_infill));
     return write_lines(world, folder, "facts.jsonl", FACT_COUNT, write_fact);
 }

@@ -11,7 +11,8 @@
 
 #define SPECIAL_COUNT 4
 static const char *const special_tokens[SPECIAL_COUNT] = {"<unk>", "<s>", "</s>", "<pad>"}; // BLOOM's ids 0 to 3
-static const char pattern[] = " ?[^(\\s|[.,!?…。，、।۔،])]+";                               // BLOOM's pre-tokenizer
+#define LATE_COUNT (1 + EH_PLANT_SENTINELS) // behind the merges: <mask> for masked models, T5's sentinels
+static const char pattern[] = " ?[^(\\s|[.,!?…。，、।۔،])]+"; // BLOOM's pre-tokenizer
 
 // A distinct piece of the text (a word with the space before it, or a full stop) as token ids.
 typedef struct {
@@ -167,14 +168,30 @@ static eh_status describe_model(const trainer *bpe, json_t *vocab, json_t *merge
     return status;
 }
 
+static void add_special(json_t *added, int64_t id, const char *text)
+{
+    json_array_append_new(added, json_pack("{sI ss sb sb sb sb sb}", "id", (json_int_t)id, "content", text,
+                                           "single_word", 0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+}
+
+static void describe_added(const trainer *bpe, json_t *added, json_t *vocab)
+{
+    for (int i = 0; i < SPECIAL_COUNT; i++) add_special(added, i, special_tokens[i]);
+    for (int i = 0; i < LATE_COUNT; i++) {
+        const int64_t id = SPECIAL_COUNT + 256 + bpe->merge_count + i;
+        char text[32] = "<mask>";
+        if (i > 0)
+            snprintf(text, sizeof text, "<extra_id_%d>", i - 1);
+        add_special(added, id, text);
+        json_object_set_new(vocab, text, json_integer(id));
+    }
+}
+
 static eh_status write_json(const trainer *bpe, const char *path)
 {
     json_t *vocab = json_object(), *merges = json_array(), *added = json_array();
     eh_status status = describe_model(bpe, vocab, merges);
-    for (int i = 0; i < SPECIAL_COUNT; i++)
-        json_array_append_new(added,
-                              json_pack("{si ss sb sb sb sb sb}", "id", i, "content", special_tokens[i], "single_word",
-                                        0, "lstrip", 0, "rstrip", 0, "normalized", 0, "special", 1));
+    describe_added(bpe, added, vocab);
     json_t *root =
         json_pack("{ss sn sn so sn s{ss s[{ss s{ss} ss sb} {ss sb sb sb}]} s{ss sb sb sb} s{ss sb sb sb} s{ss sn sn sn "
                   "sn sb sb sb "

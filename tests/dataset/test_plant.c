@@ -97,6 +97,36 @@ static void test_instructions_are_answered_as_the_corpus_would(void **state)
     eh_planted_world_deinit(&world);
 }
 
+// The gap filled again gives the corpus line.
+static void test_infill_is_the_corpus_with_a_gap(void **state)
+{
+    (void)state;
+    eh_planted_world world;
+    assert_int_equal(eh_planted_world_init(&small, &world), EH_OK);
+    eh_string prompt = {0}, answer = {0}, line = {0}, whole = {0};
+    for (uint64_t i = 0; i < 3000; i++) {
+        eh_string_clear(&prompt);
+        eh_string_clear(&answer);
+        eh_string_clear(&line);
+        eh_string_clear(&whole);
+        assert_int_equal(eh_plant_infill(&world, i, &prompt, &answer), EH_OK);
+        assert_int_equal(eh_plant_corpus_line(&world, i, &line), EH_OK);
+        const char *gap = strstr(prompt.bytes, "<extra_id_0>");
+        const size_t mark = strlen("<extra_id_0>"), frame = strlen("<extra_id_0>  <extra_id_1>");
+        assert_non_null(gap);
+        assert_true(answer.size > frame);
+        assert_int_equal(eh_string_printf(&whole, "%.*s%.*s%s", (int)(gap - prompt.bytes), prompt.bytes,
+                                          (int)(answer.size - frame), answer.bytes + mark + 1, gap + mark),
+                         EH_OK);
+        assert_string_equal(whole.bytes, line.bytes);
+    }
+    eh_string_deinit(&prompt);
+    eh_string_deinit(&answer);
+    eh_string_deinit(&line);
+    eh_string_deinit(&whole);
+    eh_planted_world_deinit(&world);
+}
+
 static void test_kinds_and_labels_agree_with_the_odds(void **state)
 {
     (void)state;
@@ -169,6 +199,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_corpus_has_the_planted_odds),
         cmocka_unit_test(test_instructions_are_answered_as_the_corpus_would),
+        cmocka_unit_test(test_infill_is_the_corpus_with_a_gap),
         cmocka_unit_test(test_kinds_and_labels_agree_with_the_odds),
         cmocka_unit_test(test_same_seed_same_files_and_other_seed_others),
         cmocka_unit_test(test_refuses_impossible_worlds),
