@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "core/memory.h"
 #include "text/tokenizer.h"
@@ -43,7 +44,7 @@ static void add_special_ids(const eh_tokenizer *tokenizer, json_t *config)
 }
 
 // What a random model's config leaves out and the tokenizer knows.
-static eh_status complete_from_tokenizer(const eh_job *job, json_t *config)
+static eh_status complete_from_tokenizer(const eh_job *job, bool may_lack, json_t *config)
 {
     char *folder = NULL;
     eh_string path = {0};
@@ -57,6 +58,8 @@ static eh_status complete_from_tokenizer(const eh_job *job, json_t *config)
     if (folder == NULL)
         goto done;
     EH_TRY_OR(done, eh_string_printf(&path, "%s/tokenizer.json", folder));
+    if (may_lack && access(path.bytes, F_OK) != 0 && json_object_get(config, "vocab_size") != NULL)
+        goto done;
     EH_TRY_OR(done, eh_tokenizer_open(path.bytes, &tokenizer));
     if (json_object_get(config, "vocab_size") == NULL)
         json_object_set_new(config, "vocab_size", json_integer(eh_tokenizer_vocab_size(tokenizer)));
@@ -68,7 +71,7 @@ done:
     return status;
 }
 
-eh_status eh_starting_config(const eh_job *job, char **text)
+eh_status eh_starting_config(const eh_job *job, bool may_lack_tokenizer, char **text)
 {
     const eh_job_model *model = &job->model;
     eh_status status = EH_OK;
@@ -76,7 +79,7 @@ eh_status eh_starting_config(const eh_job *job, char **text)
     if (!json_is_object(config))
         EH_TRY_OR(done, eh_error(EH_INPUT, "%s: model.config is not a mapping", job->path));
     json_object_set_new(config, "model_type", json_string(model->architecture));
-    EH_TRY_OR(done, complete_from_tokenizer(job, config));
+    EH_TRY_OR(done, complete_from_tokenizer(job, may_lack_tokenizer, config));
     char *dumped = json_dumps(config, JSON_COMPACT | JSON_SORT_KEYS);
     status = dumped ? eh_copy_string(dumped, text) : eh_error(EH_MACHINE, "out of memory");
     free(dumped);
@@ -101,7 +104,7 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
         status = shares ? eh_model_open_shared(stage->backend, wanted->path, compute, &sharing, model)
                         : eh_model_open(stage->backend, wanted->path, compute, use, model);
     } else if (wanted->architecture) {
-        status = eh_starting_config(&stage->job, &config);
+        status = eh_starting_config(&stage->job, false, &config);
         if (shares)
             status = eh_comm_agree(stage->comm, status);
         if (status == EH_OK)

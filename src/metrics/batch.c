@@ -6,10 +6,10 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "metrics/evaluate.h"
 
 // Below so many tokens a context is not worth a sequence of its own.
 #define SHARE_FROM 4
-#define DEFAULT_TOKENS 2048
 
 struct eh_batcher {
     eh_model *model;
@@ -35,7 +35,7 @@ eh_status eh_batcher_new(eh_model *model, int64_t batch_tokens, eh_batcher **bat
     eh_batcher *fresh = NULL;
     EH_TRY(EH_ALLOC(1, &fresh));
     fresh->model = model;
-    fresh->batch_tokens = batch_tokens > 0 ? batch_tokens : DEFAULT_TOKENS;
+    fresh->batch_tokens = batch_tokens > 0 ? batch_tokens : EH_EVALUATION_BATCH_TOKENS;
     *batcher = fresh;
     return EH_OK;
 }

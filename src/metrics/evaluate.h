@@ -9,6 +9,8 @@
 #include "io/shard.h"
 #include "metrics/metric.h"
 
+enum { EH_EVALUATION_BATCH_TOKENS = 2048 };
+
 typedef struct {
     eh_comm *comm;
     const eh_log *log;
@@ -16,7 +18,7 @@ typedef struct {
     eh_model *model;
     eh_model *classifier; // NULL: none
     const eh_tokenizer *classifier_tokenizer;
-    int64_t batch_tokens;   // of a packed batch; 0: a good number
+    int64_t batch_tokens;   // of a packed batch; 0: EH_EVALUATION_BATCH_TOKENS
     const char *journal;    // folder where finished items are noted so that a killed evaluation goes on; NULL: none
     double seconds_working; // out: time that this rank spent until it ran out of items
 } eh_evaluator;

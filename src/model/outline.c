@@ -4,10 +4,30 @@
 #include "model/folder.h"
 #include "model/model_internal.h"
 
-eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dtype compute, eh_model_use use,
+static void outline_training(const eh_model *model, const eh_memory_use *memory, eh_model_outline *outline)
+{
+    const eh_shared *shared = &model->shared;
+    const size_t element = eh_dtype_bytes(model->compute), block = (size_t)model->layout.weight_count;
+    const size_t held = memory->level == 3 ? (size_t)shared->partition.shard_count : block;
+    const size_t passing = (size_t)(shared->kept_count + 2 * shared->window_count);
+    outline->shard_count = memory->level == 0 ? model->layout.weight_count : shared->partition.shard_count;
+    outline->weight_bytes = 4 * held;
+    outline->copy_bytes = model->compute == EH_F32 ? 0 : element * held;
+    outline->gradient_bytes = memory->level >= 2 ? 4 * passing : 4 * block;
+    if (memory->level >= 2)
+        outline->divided_bytes = eh_split_reducer_bytes(&shared->partition, memory->leaf_count, memory->tree);
+    if (memory->level < 3)
+        return;
+    outline->gathered_bytes = element * passing + 4 * (size_t)shared->vector_count;
+    outline->layer_bytes = element * (block - (size_t)shared->kept_count);
+}
+
+eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dtype compute, const eh_memory_use *memory,
                               const eh_batch_limits *limits, eh_model_outline *outline)
 {
-    eh_model model = {.compute = compute, .use = use}; // only what describes it
+    eh_model model = {.compute = compute, // only what describes it
+                      .use = memory ? EH_FOR_TRAINING : EH_FOR_INFERENCE,
+                      .recompute = memory && memory->recompute};
     eh_status status = EH_OK;
     *outline = (eh_model_outline){0};
     EH_TRY_OR(done, eh_arch_read(where, config_json, &model.config, &model.arch, &model.t));
@@ -23,8 +43,13 @@ eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dty
         .matrix_count = eh_layout_matrix_count(&model.layout),
         .activation_bytes = eh_model_activation_bytes(&model, limits),
     };
+    if (memory) {
+        EH_TRY_OR(done, eh_sharing_outline(&model, memory->ranks));
+        outline_training(&model, memory, outline);
+    }
     for (int64_t p = 0; p < model.layout.count; p++) outline->parameter_count += model.layout.parameters[p].count;
 done:
+    eh_sharing_deinit(&model);
     eh_layout_deinit(&model.layout);
     json_decref(model.config);
     return status;

@@ -4,6 +4,13 @@
 
 #include "model/model.h"
 
+// How a training's memory is to be used.
+typedef struct {
+    int ranks, level; // memory.zero
+    int64_t leaf_count;
+    bool tree, recompute;
+} eh_memory_use;
+
 typedef struct {
     eh_model_kind kind;
     eh_head head;
@@ -13,11 +20,18 @@ typedef struct {
     int64_t block_count;     // with the padding between them, as eh_model_weight_count
     int64_t matrix_count; // elements of the matrices that each token is multiplied with: no embeddings, no output layer
     size_t activation_bytes;
+    // Of training, of the rank that holds most:
+    int64_t shard_count;                  // elements that it owns: its moments, and from level 2 and 3 on more
+    size_t weight_bytes, copy_bytes;      // fp32 masters, and copies for products
+    size_t gathered_bytes;                // level 3: what comes together, and vectors, which all ranks have
+    size_t gradient_bytes, divided_bytes; // own gradients; level 2 and 3: sums of its stretches
+    size_t layer_bytes;                   // level 3: what a pass brings together
 } eh_model_outline;
 
-// `where` begins messages; config_json as in eh_model_new. Not collective.
-EH_CHECKED eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dtype compute, eh_model_use use,
-                                         const eh_batch_limits *limits, eh_model_outline *outline);
+// `where` begins messages; config_json as in eh_model_new. `memory` NULL: inference. Not collective.
+EH_CHECKED eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dtype compute,
+                                         const eh_memory_use *memory, const eh_batch_limits *limits,
+                                         eh_model_outline *outline);
 // The text of FOLDER/config.json; eh_free.
 EH_CHECKED eh_status eh_model_config_text(const char *folder, char **config_json);
 

@@ -76,24 +76,35 @@ static void place_units(eh_model *model)
     }
 }
 
-eh_status eh_sharing_init(eh_model *model, const eh_sharing *sharing)
+static eh_status divide(eh_model *model, int rank, int size)
 {
     eh_shared *shared = &model->shared;
     eh_unit *units = NULL;
     int64_t count = 0;
-    if (sharing == NULL || sharing->level < 2)
-        return EH_OK;
-    shared->how = *sharing;
-    shared->held[0] = shared->held[1] = -1;
     EH_TRY(eh_model_units(model, &units, &count));
-    EH_TRY(eh_partition_init(units, count, eh_comm_rank(sharing->comm), eh_comm_size(sharing->comm),
-                             &shared->partition)); // owns the units now
+    EH_TRY(eh_partition_init(units, count, rank, size, &shared->partition)); // owns the units now
     EH_TRY(EH_ALLOC(count, &shared->streams));
     EH_TRY(EH_ALLOC(count, &shared->place));
     EH_TRY(EH_ALLOC(count, &shared->layers));
     EH_TRY(EH_ALLOC(model->layout.count, &shared->vector_place));
-    for (int w = 0; w < 2; w++) EH_TRY(eh_gathering_init(shared->partition.size, &shared->gatherings[w]));
     place_units(model);
+    return EH_OK;
+}
+
+eh_status eh_sharing_outline(eh_model *model, int ranks)
+{
+    return divide(model, 0, ranks);
+}
+
+eh_status eh_sharing_init(eh_model *model, const eh_sharing *sharing)
+{
+    eh_shared *shared = &model->shared;
+    if (sharing == NULL || sharing->level < 2)
+        return EH_OK;
+    shared->how = *sharing;
+    shared->held[0] = shared->held[1] = -1;
+    EH_TRY(divide(model, eh_comm_rank(sharing->comm), eh_comm_size(sharing->comm)));
+    for (int w = 0; w < 2; w++) EH_TRY(eh_gathering_init(shared->partition.size, &shared->gatherings[w]));
     return EH_OK;
 }
 

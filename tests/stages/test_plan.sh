@@ -33,6 +33,30 @@ PY
     echo "predicted $predicted MiB, measured $measured MiB"
     check 'memory within 5 %' awk -v p="$predicted" -v m="$measured" 'BEGIN { exit !(m > 0 && p > 0.95 * m && p < 1.05 * m) }'
 fi
+# --- Two ranks: three sizes, four levels ---
+mpi() { mpirun --allow-run-as-root --oversubscribe --bind-to none -q "$@"; }
+sizes=('bloom {vocab_size: 40000, hidden_size: 320, n_layer: 2, n_head: 5}'
+    'bloom {vocab_size: 3000, hidden_size: 512, n_layer: 6, n_head: 8}'
+    't5 {vocab_size: 6000, d_model: 384, d_kv: 64, d_ff: 1024, num_heads: 6, num_layers: 4, feed_forward_proj: gated-gelu}')
+[ -n "${EVENHAND_SANITIZED:-}" ] && sizes=()
+for size in "${sizes[@]}"; do
+    sed -e "s/^model:.*/model: {architecture: ${size%% *}, tokenizer: world\/tokenizer.json,/" \
+        -e "s/^        config:.*/        config: ${size#* }}/" -e 's/^output:.*/output: sized/' \
+        -e 's/limit: 32/limit: 64/; s/batch: 8/batch: 64, micro_batches: 2/; s/max_steps: 2/max_steps: 1/' job.yaml >sized.yaml
+    rm -rf sized
+    "$EVENHAND_BIN/evenhand-tokenize" sized.yaml >/dev/null 2>&1
+    for level in 0 1 2 3; do
+        settings=(--set "memory.zero=$level" --set "memory.recompute=$([ "$level" = 3 ] && echo blocks || echo none)")
+        run "$EVENHAND_BIN/evenhand" plan sized.yaml -n 2 "${settings[@]}"
+        predicted=$(grep -oP '[0-9.]+(?= MiB, as its resident size)' <<<"$out" || total "$out")
+        rm -rf sized/checkpoints sized/metrics.csv
+        run mpi -n 2 "$EVENHAND_BIN/evenhand-finetune" sized.yaml --force "${settings[@]}"
+        measured=$(grep -oP 'peak memory: \K[0-9.]+' <<<"$err")
+        echo "${size%% *}, zero $level: predicted $predicted MiB, measured $measured MiB"
+        check "${size%% *}, zero $level: within 5 %" awk -v p="$predicted" -v m="$measured" 'BEGIN { exit !(m > 0 && p > 0.95 * m && p < 1.05 * m) }'
+    done
+done
+
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu t4 -n 1
 check 'a t4 computes in fp32 if told so' has "$out" 'products in fp32'
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu t4 -n 1 --set precision=auto
@@ -40,6 +64,11 @@ check 'and else in fp16' has "$out" 'products in fp16'
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu t4 -n 1 --set 'model.config={vocab_size: 250880, hidden_size: 4096, n_layer: 30, n_head: 32}'
 check 'what does not fit is said' has "$out" 'IT DOES NOT FIT'
 check 'bloom-7b1 has its published size' has "$out" '7069016064 weights'
+check 'with how many ranks it would fit' has "$out" 'no settings fit 1 rank; '
+run "$EVENHAND_BIN/evenhand" plan "$EVENHAND_SOURCE/jobs/sizes.yaml" --gpu h100 -n 64
+check 'a table of all sizes: bloom' has "$out" '| bloom, hidden size 14336 | 176.25B |'
+check 'flan-t5-xxl' has "$out" '| t5, hidden size 4096 | 11.14B |'
+check 'nine rows' equal "$(grep -c '^| [bt].*B |' <<<"$out")" 9
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu tpu
 check 'an unknown device' equal "$code" 2
 finish

@@ -1,0 +1,62 @@
+// What a plan is made of: the batches, the device, and what a choice of memory.* costs in bytes and seconds.
+#ifndef EH_STAGES_FRONT_PLAN_H
+#define EH_STAGES_FRONT_PLAN_H
+
+#include "front.h"
+#include "model/outline.h"
+
+// Published peaks without sparsity, and the share of them that a training reaches.
+typedef struct {
+    const char *name;
+    double memory_gib, tflops, gigabytes_per_second, link_gigabytes_per_second, share; // link: to the host, on which
+    eh_dtype compute;                                                                  // gradients meet
+    bool is_here; // this machine, whose memory and cores all ranks share
+} eh_planned_device;
+EH_CHECKED eh_status eh_plan_find_device(const eh_front_options *options, const eh_job *job, eh_planned_device *found);
+
+// What is known of the training's batches: from the shards once they are there, else assumed.
+typedef struct {
+    eh_batch_limits limits; // of one micro-batch
+    int64_t steps, examples;
+    double tokens, labels; // of a step, mean
+    bool measured;
+} eh_training_size;
+void eh_plan_read_size(const eh_job *job, const eh_model_outline *outline, eh_training_size *size);
+
+// A choice of memory.*.
+typedef struct {
+    int zero;
+    bool recompute, offload;
+} eh_memory_choice;
+
+typedef struct {
+    const char *name;
+    double bytes;
+} eh_memory_part;
+enum { EH_MEMORY_PARTS = 10 };
+typedef struct {
+    eh_memory_part parts[EH_MEMORY_PARTS]; // of rank 0
+    double rank_bytes;                     // all of them
+    double resident_bytes;                 // as its resident size shows: with what it reads of other ranks' memory
+    double needed_bytes;                   // of the device: of all ranks where they share it
+    double step_seconds;
+    bool fits;
+} eh_plan_of_memory;
+
+// What all plans of a run know.
+typedef struct {
+    const eh_job *job;
+    const char *config; // config.json's text
+    eh_planned_device device;
+    eh_training_size size;
+    int ranks;
+} eh_planned_run;
+EH_CHECKED eh_status eh_plan_memory(const eh_planned_run *run, const eh_memory_choice *choice, eh_plan_of_memory *plan);
+// The fastest choice that fits; *found false: none does.
+EH_CHECKED eh_status eh_plan_cheapest(const eh_planned_run *run, eh_memory_choice *choice, eh_plan_of_memory *plan,
+                                      bool *found);
+// The same on 2, 4, 8, ... times as many devices, where the run's do not hold it: *ranks is how many.
+EH_CHECKED eh_status eh_plan_more_ranks(const eh_planned_run *run, int *ranks, eh_memory_choice *choice,
+                                        eh_plan_of_memory *plan, bool *found);
+
+#endif

@@ -1,0 +1,129 @@
+// What a choice of memory.* costs: bytes part by part as the programs lay them out, and a roofline of the time:
+// products at a share of the device's peak; AdamW, sums and gathered weights at its bandwidth.
+#include <string.h>
+
+#include "comm/comm.h"
+#include "plan.h"
+
+#define MIB 1048576.0
+#define DISK 8 // so many times slower than memory
+
+// Buffers for sums of gradients that all ranks of a node share (levels 0 and 1).
+typedef struct {
+    double own, all; // rank 0's; of all ranks together
+} shared_sums;
+
+static shared_sums count_sums(const eh_planned_run *run)
+{
+    const bool tree = strcmp(run->job->train.reduction, "tree") == 0;
+    const int64_t leaves = tree ? run->job->train.micro_batches : run->ranks;
+    shared_sums sums = {0};
+    for (int rank = 0; rank < run->ranks; rank++) {
+        const int buffers = eh_tree_reducer_buffers(leaves, rank, run->ranks);
+        sums.all += buffers;
+        sums.own += rank == 0 ? buffers : 0;
+    }
+    return sums;
+}
+
+// What the CPU's output layer keeps of a forward pass for the backward pass: logits, if they are few.
+static double kept_logits(const eh_planned_run *run, const eh_model_outline *outline)
+{
+    const double bytes = 4.0 * (double)run->size.limits.labels * (double)outline->vocab_size;
+    return run->device.is_here && bytes <= 256 * MIB ? bytes : 0;
+}
+
+static double step_seconds(const eh_planned_run *run, const eh_model_outline *outline, const eh_memory_choice *choice)
+{
+    const eh_planned_device *device = &run->device;
+    const double layers = (choice->recompute ? 8 : 6) * (double)outline->matrix_count * run->size.tokens;
+    const double head = 6 * (double)outline->vocab_size * (double)outline->hidden_size * run->size.labels;
+    const double products = (layers + head) / (device->tflops * 1e12 * device->share);
+    const double block = (double)outline->block_count, shard = block / run->ranks;
+    const double micro = (double)run->job->train.micro_batches,
+                 rounds = micro / run->ranks < 1 ? 1 : micro / run->ranks;
+    const bool divides = choice->zero >= 2;
+    // AdamW reads four blocks and writes three, of what a rank owns; sums read two and write one for each micro-batch.
+    double bytes = 28 * (choice->zero == 0 ? block : shard) + 12 * (divides ? shard * run->ranks : block) * rounds;
+    if (choice->offload) // moments come from the disk and go back
+        bytes += 16 * shard * DISK;
+    // Gradients go to those who add them up, in every round where they are divided, and come back where they are not;
+    // then weights do, or a layer's weights in each pass.
+    double link = divides ? 4 * block * rounds : 8 * block;
+    link += choice->zero == 1 || choice->zero == 2 ? 4 * block : 0;
+    link += choice->zero == 3 ? 2 * (double)outline->layer_bytes * rounds : 0;
+    const double moving = bytes / (device->gigabytes_per_second * 1e9) +
+                          (run->ranks > 1 ? link / (device->link_gigabytes_per_second * 1e9) : 0);
+    return device->is_here ? products + moving * run->ranks : products / run->ranks + moving;
+}
+
+eh_status eh_plan_memory(const eh_planned_run *run, const eh_memory_choice *choice, eh_plan_of_memory *plan)
+{
+    const eh_job *job = run->job;
+    const bool tree = strcmp(job->train.reduction, "tree") == 0;
+    const eh_memory_use use = {.ranks = run->ranks,
+                               .level = choice->zero,
+                               .leaf_count = job->train.micro_batches,
+                               .tree = tree,
+                               .recompute = choice->recompute};
+    eh_model_outline outline;
+    EH_TRY(eh_model_outline_of(job->path, run->config, run->device.compute, &use, &run->size.limits, &outline));
+    const shared_sums sums = choice->zero < 2 ? count_sums(run) : (shared_sums){0};
+    const double block = 4 * (double)outline.block_count;
+    const bool masters_on_disk = choice->offload && choice->zero == 3 && run->device.compute != EH_F32;
+    const eh_memory_part parts[EH_MEMORY_PARTS] = {
+        {"weights", masters_on_disk ? 0 : (double)outline.weight_bytes},
+        {"weights for products", (double)outline.copy_bytes},
+        {"gathered weights", (double)outline.gathered_bytes},
+        {"gradients", (double)outline.gradient_bytes},
+        {"partial sums of gradients", block * sums.own + (double)outline.divided_bytes},
+        {"AdamW's two moments", choice->offload ? 0 : 8 * (double)outline.shard_count},
+        {"activations", (double)outline.activation_bytes},
+        {"logits kept", kept_logits(run, &outline)},
+        {"pieces of what is on disk", choice->offload ? 3 * 16 * MIB : 0},
+        {"program, MPI, HDF5", 28 * MIB},
+    };
+    *plan = (eh_plan_of_memory){.step_seconds = step_seconds(run, &outline, choice)};
+    memcpy(plan->parts, parts, sizeof parts);
+    for (int i = 0; i < EH_MEMORY_PARTS; i++) plan->rank_bytes += parts[i].bytes;
+    // The fullest of a node is a rank that reads all of the result, which lies in rank 0's memory, or of it what it
+    // adds up and what it owns, and of the other buffers its part.
+    plan->resident_bytes = plan->rank_bytes;
+    if (choice->zero < 2 && run->ranks > 1 && run->device.is_here)
+        plan->resident_bytes += block * (choice->zero == 0 ? 1 : 1.5 / run->ranks);
+    plan->needed_bytes =
+        run->device.is_here ? (plan->rank_bytes - block * sums.own) * run->ranks + block * sums.all : plan->rank_bytes;
+    plan->fits = plan->needed_bytes <= run->device.memory_gib * 1073741824;
+    return EH_OK;
+}
+
+eh_status eh_plan_cheapest(const eh_planned_run *run, eh_memory_choice *choice, eh_plan_of_memory *plan, bool *found)
+{
+    *found = false;
+    for (int option = 0; option < 16; option++) {
+        const eh_memory_choice tried = {option % 4, option / 4 % 2 == 1, option / 8 == 1};
+        eh_plan_of_memory its;
+        if (tried.offload && !run->device.is_here)
+            continue; // not in this version
+        EH_TRY(eh_plan_memory(run, &tried, &its));
+        if (!its.fits || (*found && its.step_seconds >= plan->step_seconds))
+            continue;
+        *found = true;
+        *choice = tried;
+        *plan = its;
+    }
+    return EH_OK;
+}
+
+eh_status eh_plan_more_ranks(const eh_planned_run *run, int *ranks, eh_memory_choice *choice, eh_plan_of_memory *plan,
+                             bool *found)
+{
+    eh_planned_run more = *run;
+    *found = false;
+    while (!*found && !run->device.is_here && more.ranks < 8192) {
+        more.ranks *= 2;
+        EH_TRY(eh_plan_cheapest(&more, choice, plan, found));
+    }
+    *ranks = more.ranks;
+    return EH_OK;
+}
