@@ -97,8 +97,8 @@ eh_status eh_comm_begin(int *argc, char ***argv, eh_comm **comm)
 {
     *comm = NULL;
     setenv("OMPI_MCA_mpi_yield_when_idle", "1", 0); // for what waits inside MPI: MPI-IO, windows, start and end
-    // Open MPI 4.1 has one kind of window that works over TCP, and takes it only if some list of kinds is given: without
-    // this, windows between hosts without special networks fail.
+    // Open MPI 4.1 has one kind of window that works over TCP, and takes it only if some list of kinds is given:
+    // without this, windows between hosts without special networks fail.
     setenv("OMPI_MCA_osc", "^rdma", 0);
     int provided;
     const int code = MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided);

@@ -182,8 +182,8 @@ EH_CHECKED eh_status eh_sharing_init(eh_model *model,
                                      const eh_sharing *sharing); // after the layout; sharing may be NULL
 void eh_sharing_deinit(eh_model *model);
 EH_CHECKED eh_status eh_sharing_outline(eh_model *model, int ranks); // as rank 0 of so many would, for plans
-EH_CHECKED eh_status eh_sharing_make_gradients(eh_model *model); // levels 2 and 3
-EH_CHECKED eh_status eh_sharing_make_weights(eh_model *model);   // level 3
+EH_CHECKED eh_status eh_sharing_make_gradients(eh_model *model);     // levels 2 and 3
+EH_CHECKED eh_status eh_sharing_make_weights(eh_model *model);       // level 3
 eh_tensor eh_sharing_gradient(const eh_model *model, int64_t p);
 // What this rank holds of a parameter's master values: elements [*first, *first + *count) of it, flat.
 eh_tensor eh_sharing_own_part(const eh_model *model, int64_t p, int64_t *first, int64_t *count);
