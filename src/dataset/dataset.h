@@ -32,6 +32,12 @@ typedef struct {
     int prompt, completion;            // prompts
     int text;                          // documents
 } eh_field_roles;
+// The roles of a format of prompts; -1 where it has none.
+#define EH_PROMPT_ROLES(id_field, group_field, prompt_field, completion_field)                                \
+    {                                                                                                         \
+        .id = (id_field), .group = (group_field), .prompt = (prompt_field), .completion = (completion_field), \
+        .context = -1, .sentence = -1, .more = -1, .less = -1, .direction = -1, .writer = -1, .text = -1      \
+    }
 
 // The fields of a row, joined by EH_FIELD_SEPARATOR: exactly what a shard keeps as its `text`.
 typedef struct {

@@ -16,7 +16,7 @@
 #include "io/lines.h"
 #include "io/shard.h"
 
-enum { CONTENTS_VERSION = 1, BLOCK_BYTES = 8 << 20 }; // version: of what these files make of a data set
+enum { CONTENTS_VERSION = 2, BLOCK_BYTES = 8 << 20 }; // version: of what these files make of a data set
 
 typedef struct {
     const eh_prepare_settings *settings;

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-#include "core/philox.h"
+#include "core/numpy_random.h"
 
 typedef struct {
     uint32_t *words; // sorted by rarity, then by value; none twice
@@ -352,13 +352,15 @@ done:
     return status;
 }
 
+// Dataset.shuffle(seed), then train_test_split(test_size): the same permutation twice, of whose result the first rows
+// are held out (PROTOCOL 2.1).
 static eh_status choose_rows(int64_t count, double share, uint64_t seed, uint8_t *splits)
 {
     int64_t *order = NULL;
     EH_TRY(EH_ALLOC(count, &order));
-    eh_random_permutation(seed, EH_STREAM_SPLIT, 0, count, order);
+    eh_numpy_permutation(seed, count, order);
     const int64_t held = (int64_t)ceil(share * (double)count);
-    for (int64_t i = 0; i < held; i++) splits[order[i]] = EH_SPLIT_HOLDOUT;
+    for (int64_t i = 0; i < held; i++) splits[order[order[i]]] = EH_SPLIT_HOLDOUT;
     eh_free(&order);
     return EH_OK;
 }

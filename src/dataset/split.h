@@ -13,8 +13,8 @@
 #define EH_NEAR_DUPLICATE 0.7 // Jaccard similarity of the words of two pairs
 
 // splits[i] for every record (eh_free by the caller). Clusters: pairs of one writer, and pairs whose words are nearly
-// the same, in either order of their sentences. EH_SPLIT_BY_ROW (the study's): every row by itself, share x rows
-// rounded up.
+// the same, in either order of their sentences. EH_SPLIT_BY_ROW: the study's own rows,
+// share x rows rounded up, as numpy draws them from the seed.
 EH_CHECKED eh_status eh_split_records(const eh_data_format *format, const eh_records *records, double share,
                                       uint64_t seed, eh_split_unit unit, uint8_t **splits, int64_t *cluster_count);
 // For documents that are read in pieces: by the hash of the text alone, so equal documents fall together.

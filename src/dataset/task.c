@@ -183,10 +183,12 @@ static eh_status make_overlay(eh_task_maker *maker, const destination *to)
 {
     const eh_text input = {.bytes = maker->expansion.input.bytes, .size = maker->expansion.input.size};
     EH_TRY(encode(maker, input, EH_WITHOUT_SPECIAL));
-    maker->truncated += maker->encoding.count > maker->max_input;
+    bool cut = maker->encoding.count > maker->max_input;
     EH_TRY(eh_encoding_truncate(&maker->encoding, maker->max_input));
     EH_TRY(APPEND_INPUT(maker->encoding.ids, maker->encoding.count));
     EH_TRY(encode(maker, trimmed(&maker->expansion.target), EH_WITHOUT_SPECIAL));
+    cut = cut || maker->encoding.count > maker->max_input;
+    maker->truncated += cut;
     EH_TRY(eh_encoding_truncate(&maker->encoding, maker->max_input));
     EH_TRY(APPEND_TARGET(maker->encoding.ids, maker->encoding.count));
     return finish(maker, to);

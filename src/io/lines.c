@@ -200,6 +200,12 @@ static eh_status find_end(eh_lines *lines, size_t *size, bool *more)
     return EH_OK;
 }
 
+static eh_status refuse_long(eh_lines *lines)
+{
+    return eh_lines_error(lines, "a line of more than %zu MiB: is this a text file with one record a line?",
+                          EH_LINE_LIMIT >> 20);
+}
+
 eh_status eh_lines_next(eh_lines *lines, const char **line, size_t *size, bool *more)
 {
     restore_kept(lines);
@@ -213,8 +219,7 @@ eh_status eh_lines_next(eh_lines *lines, const char **line, size_t *size, bool *
     lines->line_offset = first ? 0 : lines->position; // a byte order mark belongs to the first line
     lines->line_number++;
     if (*size > EH_LINE_LIMIT)
-        return eh_lines_error(lines, "a line of more than %zu MiB: is this a text file with one record a line?",
-                              EH_LINE_LIMIT >> 20);
+        return refuse_long(lines);
     const char *zero = memchr(start, '\0', *size);
     if (zero != NULL)
         return eh_lines_error(lines, "NUL at byte %td of the line: this is a binary file, or UTF-16; expected UTF-8",
@@ -265,7 +270,10 @@ eh_status eh_lines_skip_to(eh_lines *lines, int64_t offset)
         return EH_OK;
     lines->jumped = true;
     EH_TRY(drop_to(lines, offset - 1)); // if this byte is a line feed, a line begins at `offset`
+    const int64_t from = lines->line_offset = lines->position;
     for (;;) {
+        if (lines->position - from > (int64_t)EH_LINE_LIMIT)
+            return refuse_long(lines);
         const int64_t unread = lines->end - lines->begin;
         const char *start = lines->buffer + lines->begin;
         const char *feed = unread > 0 ? memchr(start, '\n', (size_t)unread) : NULL;

@@ -3,6 +3,7 @@ small made-up set, and the snippet of data/FORMATS.md. Reads shards with h5py al
 import csv
 import difflib
 import json
+import math
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ import tempfile
 import unicodedata
 
 import h5py
+import numpy
 from tokenizers import Tokenizer
 
 SOURCE, SHARED, BIN = (os.environ["EVENHAND_" + name] for name in ("SOURCE", "SHARED", "BIN"))
@@ -22,6 +24,7 @@ if not os.path.isdir(MODELS):
     sys.exit(0)
 WORK = tempfile.mkdtemp()
 failures = 0
+logs = {}
 
 
 def check(what, found, expected):
@@ -32,16 +35,17 @@ def check(what, found, expected):
             print(f"FAILED {what}\n  found    {found!r}\n  expected {expected!r}")
 
 
-def tokenize(name, model, entries, preset="evenhand"):
+def tokenize(name, model, entries, preset="evenhand", seed=2023):
     path = os.path.join(WORK, name + ".yaml")
     out = os.path.join(WORK, name)
     with open(path, "w") as job:
-        job.write(f"output: {out}\npreset: {preset}\nmodel: {{path: {MODELS}/{model}}}\ndata:\n")
+        job.write(f"output: {out}\npreset: {preset}\nseed: {seed}\nmodel: {{path: {MODELS}/{model}}}\ndata:\n")
         job.writelines(f"  - {{{entry}}}\n" for entry in entries)
         job.write("evaluate:\n  - {metric: stereoset}\n")
     done = subprocess.run([os.path.join(BIN, "evenhand-tokenize"), path], capture_output=True, text=True)
     if done.returncode != 0:
         sys.exit(f"{name}: exit {done.returncode}\n{done.stderr}")
+    logs[name] = done.stderr
     return os.path.join(out, "shards")
 
 
@@ -260,6 +264,35 @@ with h5py.File(shard_paths(real, "ss")[0]) as f:
             inter = i < len(dev["intersentence"])
             check(f"candidate {k}", context + text_of(bloom, f["candidate_ids"][a:b].tolist()),
                   bos + (items[i]["context"] + " " if inter else "") + sentence["sentence"])
+
+# --- The study's split: numpy's own permutations ---------------------------------------------------------------------
+for seed, share in ((2023, 0.05), (42, 0.075), (2**40 + 1, 0.31)):
+    name = f"split{seed}"
+    folder = tokenize(name, "bloom-a", [crows_entry("x", "gap-fill", f", max_length: 400, holdout: {share}")], "study", seed)
+    shuffled = numpy.random.default_rng(seed).permutation(1508)
+    test = shuffled[numpy.random.default_rng(seed).permutation(1508)[: math.ceil(share * 1508)]]
+    held = []
+    for path in shard_paths(folder, "x"):
+        with h5py.File(path) as f:
+            held += f["source_row"][:][f["split"][:] == 1].tolist()
+    check(f"rows held out with seed {seed}", held, sorted(test.tolist()))
+
+# --- Truncation: counted, and only the data's own text is cut ----------------------------------------------------------
+limit, cut, refused = 52, 0, 0
+folder = tokenize("cut", "bloom-a", [crows_entry("x", "rewrite", f", max_length: {limit}, prompt: 'Say it kindly: {{text}} Now:{{answer}}'")])
+kept = {source: ids for ids, _, _, source in examples(folder, "x")}
+for i, row in enumerate(rows):
+    text, answer = ordered(row, "stereotype")
+    ids = bloom.encode(f"Say it kindly: {text} Now:", add_special_tokens=False).ids
+    room = limit - 1 - len(bloom.encode(answer, add_special_tokens=False).ids)
+    cut += len(ids) > room
+    refused += i not in kept
+    if i in kept:
+        check(f"row {i}: as long as there is room for", len(kept[i]), min(len(ids), room))
+        whole = text_of(bloom, kept[i])
+        check(f"row {i}: the instruction is whole", (whole[:15], whole[-5:]), ("Say it kindly: ", " Now:"))
+check("rows are cut, and some can't be", (cut > 100, refused > 0), (True, True))
+check("truncations in the log", f"{refused} rejected, {cut} truncated to {limit} tokens" in logs["cut"], True)
 
 # --- The snippet of FORMATS.md ---------------------------------------------------------------------------------------
 snippet = re.search(r"```python\n(.*?)```", open(os.path.join(SOURCE, "data/FORMATS.md")).read(), re.S).group(1)

@@ -9,6 +9,7 @@
 #include "core/memory.h"
 #include "support/cmocka.h"
 #include "support/folder.h"
+#include "support/rank_folder.h"
 #include "support/ranks.h"
 
 enum { ITEMS = 23, SAMPLES = 2 };
@@ -101,21 +102,13 @@ static void test_refuses_what_is_no_score_file(void **state)
 static int set_up(void **state)
 {
     (void)state;
-    char *mine = eh_comm_rank(comm) == 0 ? eh_test_folder_new() : NULL;
-    size_t size = mine != NULL ? strlen(mine) + 1 : 0;
-    folder = mine;
-    return eh_comm_broadcast_block(comm, (void **)&folder, &size, 0) == EH_OK ? 0 : -1;
+    return eh_test_rank_folder_new(comm, &folder);
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    const bool ok = eh_comm_barrier(comm) == EH_OK;
-    if (eh_comm_rank(comm) == 0)
-        eh_test_folder_remove(&folder);
-    else
-        free(folder);
-    return ok ? 0 : -1;
+    return eh_test_rank_folder_remove(comm, &folder);
 }
 
 int main(int argc, char **argv)

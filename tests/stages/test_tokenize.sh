@@ -104,7 +104,7 @@ fi
 refuse() { # refuse NAME DATA-ENTRY WORDS
     rm -rf out
     job bad.yaml "$2"
-    run timeout 20 "${mpirun[@]}" 3 "$tokenize" bad.yaml
+    run timeout "${patience:-20}" "${mpirun[@]}" 3 "$tokenize" bad.yaml
     check "$1: exit 2" equal "$code" 2
     check "$1: says where" has "$err" "$3"
     check "$1: once" equal "$(grep -cF -- "$3" <<<"$err")" 1
@@ -135,6 +135,34 @@ refuse 'a task that does not fit' 'name: x, format: text, path: big.txt, use: tr
     'this task needs pairs of sentences'
 refuse 'an unknown field in a prompt' \
     'name: x, format: crows-pairs, path: world/pairs.csv, use: train, task: rewrite, prompt: "{txt}"' "unknown field '{txt}'"
+
+patience=200 # the digest of 2 GB comes first, and there may be other work
+for kind in text pairs; do # sparse: it takes no room
+    printf 'more,less' >long.$kind
+    truncate -s 2G long.$kind
+    refuse "a line of 2 GB as $kind" "name: x, format: $kind, path: long.$kind, use: train, task: lm" 'long.'$kind':1: '
+done
+rm -f long.*
+patience=20
+planted=$model
+for damage in 'not JSON' 'an unknown token'; do
+    if [ "$damage" = 'not JSON' ]; then
+        head -c 3000 world/tokenizer.json >broken.json
+    else
+        python3 - <<'PY'
+import json
+t = json.load(open("world/tokenizer.json"))
+t["model"]["type"] = "BPE"
+t["model"] = {"type": "BPE", "vocab": {"a": 0, "b": 1}, "merges": ["a b"]}
+json.dump(t, open("broken.json", "w"), indent=1)
+PY
+    fi
+    model=${planted/world\/tokenizer.json/broken.json}
+    words="broken.json:"
+    [ "$damage" = 'not JSON' ] || words="broken.json: merge 0: its result 'ab' is not in the vocabulary"
+    refuse "a tokenizer with $damage" "name: x, format: text, path: big.txt, $train" "$words"
+done
+model=$planted
 
 # --- Rows that can't be used are counted and listed ---
 rm -rf out
