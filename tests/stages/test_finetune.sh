@@ -131,6 +131,27 @@ truncate -s 1000 damaged/checkpoints/*
 run finetune 2 damaged "${more[@]}"
 check 'both torn: from the start, the same weights' equal "$(weights damaged)" "$(weights whole)"
 
+# --- A disk that fills up while a checkpoint is written: the run ends, the one before stands, and a larger disk goes on ---
+fresh full
+mkdir full/checkpoints
+size=$(stat -c %s damaged/checkpoints/* | sort -n | tail -1)
+if [ "$(id -u)" -eq 0 ] && mount -t tmpfs -o "size=$((size * 3 / 2))" none full/checkpoints 2>/dev/null; then
+    on_exit+=("umount '$work/full/checkpoints' 2>/dev/null")
+    run finetune 2 full "${more[@]}"
+    check 'disk full: exit 3' equal "$code" 3
+    check 'disk full: it says so' has "$err" 'No space left on device'
+    check 'disk full: said once' equal "$(grep -c 'No space left' <<<"$err")" 1
+    check 'disk full: one whole checkpoint, no torn one' equal "$(ls full/checkpoints | sed 's/[0-9]*//g')" step-.safetensors
+    cp -r full/checkpoints full/kept
+    umount full/checkpoints
+    cp full/kept/* full/checkpoints/
+    run finetune 1 full "${more[@]}"
+    check 'a larger disk: goes on' has "$err" 'going on from full/checkpoints/step-'
+    check 'a larger disk: the same weights' equal "$(weights full)" "$(weights whole)"
+else
+    echo 'not tested: a full disk (needs a tmpfs of its own)'
+fi
+
 # --- Divergence: a NaN among the weights stands for it ---
 fresh diverged
 cp -r r1/model bad

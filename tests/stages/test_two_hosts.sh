@@ -4,31 +4,11 @@
 source "$EVENHAND_SOURCE/tests/support/checks.sh"
 export OMP_NUM_THREADS=1
 [ "$(id -u)" -eq 0 ] || { echo 'SKIPPED TEST: network namespaces need root'; exit 0; }
-PATH=$PATH:/usr/sbin:/sbin
-a=evenhand$$a b=evenhand$$b
-on_exit+=("ip netns del $a 2>/dev/null; ip netns del $b 2>/dev/null")
-make_hosts() {
-    ip netns add "$a" && ip netns add "$b" && ip link add "eh$$" netns "$a" type veth peer name "eh$$" netns "$b" &&
-        ip -n "$a" addr add 10.213.77.1/24 dev "eh$$" && ip -n "$b" addr add 10.213.77.2/24 dev "eh$$" &&
-        for host in "$a" "$b"; do ip -n "$host" link set lo up && ip -n "$host" link set "eh$$" up || return 1; done
-}
+source "$EVENHAND_SOURCE/tests/support/two_hosts.sh"
+on_exit+=("$hosts_end")
 make_hosts >"$work/hosts" 2>&1 || { cat "$work/hosts"; echo 'SKIPPED TEST: this container may not make network namespaces'; exit 0; }
-unshare --uts true 2>/dev/null || { echo 'SKIPPED TEST: this container may not give itself another host name'; exit 0; }
-
 cd "$work"
-cat >agent <<AGENT
-#!/usr/bin/env bash
-host=\$1; shift
-case \$host in 10.213.77.2) ;; *) echo "agent: no host '\$host'" >&2; exit 1 ;; esac
-exec ip netns exec $b unshare --uts bash -c "hostname second; \$*"
-AGENT
-chmod +x agent
-two_hosts() { # a program, one rank on each host
-    ip netns exec "$a" unshare --uts bash -c 'hostname first; exec mpirun --allow-run-as-root --bind-to none -q \
-        --mca plm_rsh_agent "$PWD/agent" --mca oob_tcp_if_include 10.213.77.0/24 --mca btl_tcp_if_include 10.213.77.0/24 \
-        -H 10.213.77.1:1,10.213.77.2:1 -n 2 "$@"' two_hosts "$@"
-}
-run timeout 60 bash -c "$(declare -f two_hosts); a=$a two_hosts bash -c 'hostname; ip -4 -o addr show scope global'"
+run two_hosts bash -c 'hostname; ip -4 -o addr show scope global'
 check 'two hosts: names and addresses of their own' equal "$(grep -oE '^first$|^second$|10.213.77.[12]/' <<<"$out" | sort)" \
     "$(printf '%s\n' 10.213.77.1/ 10.213.77.2/ first second)"
 
