@@ -34,6 +34,18 @@ EH_CHECKED eh_status eh_checkpoint_write(eh_comm *comm, const char *path, const 
                                          int64_t tensor_count, const eh_checkpoint_note *notes, int64_t note_count,
                                          const eh_checkpoint_piece *pieces, int64_t piece_count);
 
+// The same in two halves, between which the ranks may do other things: the pieces are written by a thread, tensors,
+// notes and pieces stay as they are until the end. The end is collective too, and has the status of all.
+typedef struct eh_checkpoint_writing eh_checkpoint_writing;
+EH_CHECKED eh_status eh_checkpoint_begin(eh_comm *comm, const char *path, const eh_checkpoint_tensor *tensors,
+                                         int64_t tensor_count, const eh_checkpoint_note *notes, int64_t note_count,
+                                         const eh_checkpoint_piece *pieces, int64_t piece_count,
+                                         eh_checkpoint_writing **writing);
+bool eh_checkpoint_is_written(eh_checkpoint_writing *writing); // this rank's pieces; not collective
+EH_CHECKED eh_status eh_checkpoint_end(eh_checkpoint_writing **writing);
+// Waits for the thread and leaves nothing behind. Not collective.
+void eh_checkpoint_abandon(eh_checkpoint_writing **writing);
+
 typedef struct eh_checkpoint eh_checkpoint;
 // Opens and verifies, the ranks a share of the file each: EH_INPUT says what is torn or damaged. Collective.
 EH_CHECKED eh_status eh_checkpoint_open(eh_comm *comm, const char *path, eh_checkpoint **checkpoint);

@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +14,20 @@
 #include "io/checkpoint.h"
 #include "io/checkpoint_internal.h"
 
-typedef struct {
-    const char *path;
-    char *beside;
+typedef struct eh_checkpoint_writing {
+    eh_comm *comm;
+    char *path, *beside;
     int file;
     eh_string header; // with zeros for the checksums
     int64_t *begins;  // [tensor_count] of each tensor, bytes from the data's start
     int64_t data_begin, data_bytes;
+    const eh_checkpoint_piece *pieces; // borrowed
+    int64_t piece_count;
+    pthread_t thread;
+    bool has_thread, is_first;
+    atomic_bool is_written;
+    eh_status status; // of the thread, with its message, once it has ended
+    char *message;
 } checkpoint_writer;
 
 static eh_status append_json_text(eh_string *text, const char *value)
@@ -102,14 +111,14 @@ static eh_status create_file(checkpoint_writer *writer)
     return EH_OK;
 }
 
-static eh_status write_pieces(checkpoint_writer *writer, bool is_creator, const eh_checkpoint_piece *pieces,
-                              int64_t piece_count)
+static eh_status write_pieces(checkpoint_writer *writer)
 {
-    if (!is_creator)
+    const eh_checkpoint_piece *pieces = writer->pieces;
+    if (!writer->is_first)
         writer->file = open(writer->beside, O_RDWR);
     if (writer->file < 0)
         return eh_error(EH_MACHINE, "%s: %s", writer->beside, strerror(errno));
-    for (int64_t p = 0; p < piece_count; p++) {
+    for (int64_t p = 0; p < writer->piece_count; p++) {
         const int64_t bytes = pieces[p].count * (int64_t)sizeof(float);
         EH_TRY(
             write_at(writer->file, writer->beside, pieces[p].values, bytes,
@@ -120,6 +129,27 @@ static eh_status write_pieces(checkpoint_writer *writer, bool is_creator, const 
     if (fsync(writer->file) != 0)
         return eh_error(EH_MACHINE, "%s: %s", writer->beside, strerror(errno));
     return EH_OK;
+}
+
+// The thread of a rank: no MPI here.
+static void *write_beside(void *context)
+{
+    checkpoint_writer *writer = context;
+    writer->status = write_pieces(writer);
+    if (writer->status != EH_OK && eh_copy_string(eh_error_message(), &writer->message) != EH_OK)
+        writer->message = NULL;
+    atomic_store(&writer->is_written, true);
+    return NULL;
+}
+
+static eh_status join(checkpoint_writer *writer)
+{
+    if (writer->has_thread)
+        pthread_join(writer->thread, NULL);
+    writer->has_thread = false;
+    if (writer->status == EH_OK)
+        return EH_OK;
+    return eh_error(writer->status, "%s", writer->message ? writer->message : "a checkpoint could not be written");
 }
 
 static eh_status own_crcs(eh_comm *comm, checkpoint_writer *writer, uint32_t **crcs, int64_t *count)
@@ -152,38 +182,95 @@ static eh_status write_header(checkpoint_writer *writer, const uint32_t *crcs, i
     return eh_atomic_rename(writer->beside, writer->path);
 }
 
+void eh_checkpoint_abandon(eh_checkpoint_writing **writing)
+{
+    checkpoint_writer *writer = *writing;
+    if (writer == NULL)
+        return;
+    if (writer->has_thread)
+        pthread_join(writer->thread, NULL);
+    if (writer->file >= 0)
+        close(writer->file);
+    if (writer->is_first && writer->beside)
+        unlink(writer->beside); // gone already where the writing ended well
+    eh_free(&writer->begins);
+    eh_free(&writer->message);
+    eh_free(&writer->path);
+    eh_free(&writer->beside);
+    eh_string_deinit(&writer->header);
+    eh_free(writing);
+}
+
+static eh_status prepare(checkpoint_writer *writer, const char *path, const eh_checkpoint_tensor *tensors,
+                         int64_t tensor_count, const eh_checkpoint_note *notes, int64_t note_count)
+{
+    eh_string beside = {0};
+    eh_status status = eh_string_printf(&beside, "%s.part", path);
+    writer->beside = beside.bytes;
+    if (status == EH_OK)
+        status = eh_copy_string(path, &writer->path);
+    if (status == EH_OK)
+        status = make_header(writer, tensors, tensor_count, notes, note_count);
+    return status == EH_OK && writer->is_first ? create_file(writer) : status;
+}
+
+eh_status eh_checkpoint_begin(eh_comm *comm, const char *path, const eh_checkpoint_tensor *tensors,
+                              int64_t tensor_count, const eh_checkpoint_note *notes, int64_t note_count,
+                              const eh_checkpoint_piece *pieces, int64_t piece_count, eh_checkpoint_writing **writing)
+{
+    *writing = NULL;
+    eh_status status = EH_ALLOC(1, writing);
+    checkpoint_writer *writer = *writing;
+    if (status == EH_OK) {
+        writer->comm = comm;
+        writer->file = -1;
+        writer->is_first = eh_comm_rank(comm) == 0;
+        writer->pieces = pieces;
+        writer->piece_count = piece_count;
+        atomic_init(&writer->is_written, false);
+        status = prepare(writer, path, tensors, tensor_count, notes, note_count);
+    }
+    EH_TRY_OR(done, eh_comm_agree(comm, status)); // the file is there for all to open
+    writer->has_thread = pthread_create(&writer->thread, NULL, write_beside, writer) == 0;
+    if (!writer->has_thread)
+        write_beside(writer);
+done:
+    if (status != EH_OK)
+        eh_checkpoint_abandon(writing);
+    return status;
+}
+
+bool eh_checkpoint_is_written(eh_checkpoint_writing *writing)
+{
+    return atomic_load(&writing->is_written);
+}
+
+eh_status eh_checkpoint_end(eh_checkpoint_writing **writing)
+{
+    checkpoint_writer *writer = *writing;
+    eh_comm *comm = writer->comm;
+    uint32_t *own = NULL, *all = NULL;
+    int64_t own_count = 0;
+    size_t all_bytes = 0;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, eh_comm_agree(comm, join(writer)));
+    EH_TRY_OR(done, eh_comm_agree(comm, own_crcs(comm, writer, &own, &own_count)));
+    EH_TRY_OR(done, eh_comm_gather(comm, own, (size_t)own_count * sizeof *own, 0, (void **)&all, &all_bytes, NULL));
+    if (writer->is_first)
+        status = write_header(writer, all, (int64_t)(all_bytes / sizeof *all));
+    EH_TRY_OR(done, eh_comm_agree(comm, status));
+done:
+    eh_free(&own);
+    eh_free(&all);
+    eh_checkpoint_abandon(writing);
+    return status;
+}
+
 eh_status eh_checkpoint_write(eh_comm *comm, const char *path, const eh_checkpoint_tensor *tensors,
                               int64_t tensor_count, const eh_checkpoint_note *notes, int64_t note_count,
                               const eh_checkpoint_piece *pieces, int64_t piece_count)
 {
-    const bool is_first = eh_comm_rank(comm) == 0;
-    checkpoint_writer writer = {.path = path, .file = -1};
-    uint32_t *own = NULL, *all = NULL;
-    int64_t own_count = 0;
-    size_t all_bytes = 0;
-    eh_string beside = {0};
-    eh_status status = eh_string_printf(&beside, "%s.part", path);
-    writer.beside = beside.bytes;
-    if (status == EH_OK)
-        status = make_header(&writer, tensors, tensor_count, notes, note_count);
-    if (status == EH_OK && is_first)
-        status = create_file(&writer);
-    EH_TRY_OR(done, eh_comm_agree(comm, status));
-    EH_TRY_OR(done, eh_comm_agree(comm, write_pieces(&writer, is_first, pieces, piece_count)));
-    EH_TRY_OR(done, eh_comm_agree(comm, own_crcs(comm, &writer, &own, &own_count)));
-    EH_TRY_OR(done, eh_comm_gather(comm, own, (size_t)own_count * sizeof *own, 0, (void **)&all, &all_bytes, NULL));
-    if (is_first)
-        status = write_header(&writer, all, (int64_t)(all_bytes / sizeof *all));
-    EH_TRY_OR(done, eh_comm_agree(comm, status));
-done:
-    if (writer.file >= 0)
-        close(writer.file);
-    if (status != EH_OK && is_first && beside.bytes)
-        unlink(beside.bytes);
-    eh_free(&own);
-    eh_free(&all);
-    eh_free(&writer.begins);
-    eh_string_deinit(&writer.header);
-    eh_string_deinit(&beside);
-    return status;
+    eh_checkpoint_writing *writing;
+    EH_TRY(eh_checkpoint_begin(comm, path, tensors, tensor_count, notes, note_count, pieces, piece_count, &writing));
+    return eh_checkpoint_end(&writing);
 }

@@ -203,12 +203,13 @@ static void deinit_pieces(piece_list *list)
     eh_free(&list->where);
 }
 
-// Pieces in device memory pass through host memory, `host`, which is sized for all of them; others are used in place.
-static eh_status connect_pieces(piece_list *list, float **host)
+// Pieces in device memory pass through host memory, `host`, which is sized for all of them; others are used in place,
+// or are to be copied like those.
+static eh_status connect_pieces(piece_list *list, bool copies, float **host)
 {
     int64_t total = 0;
     for (int64_t p = 0; p < list->count; p++) {
-        list->pieces[p].values = eh_tensor_host(&list->where[p]);
+        list->pieces[p].values = copies ? NULL : eh_tensor_host(&list->where[p]);
         list->pieces[p].in_file = eh_tensor_in_file(&list->where[p]);
         total += list->pieces[p].values ? 0 : list->pieces[p].count;
     }
@@ -224,13 +225,12 @@ static eh_status connect_pieces(piece_list *list, float **host)
 
 // --- Writing ------------------------------------------------------------------------------------------------
 
-static eh_status gather_own_pieces(eh_trainer *trainer, const checkpoint_table *table, piece_list *list, float **host)
+static eh_status gather_own_pieces(eh_trainer *trainer, bool copies, piece_list *list, float **host)
 {
-    for (int part = 0; part < PART_COUNT; part++) EH_TRY(list_pieces(trainer, table, part, true, list));
-    EH_TRY(connect_pieces(list, host));
+    EH_TRY(connect_pieces(list, copies, host));
     EH_TRY(eh_backend_wait(trainer->backend));
     for (int64_t p = 0; p < list->count; p++)
-        if (eh_tensor_host(&list->where[p]) == NULL)
+        if (copies || eh_tensor_host(&list->where[p]) == NULL)
             EH_TRY(eh_backend_download(trainer->backend, &list->where[p], list->pieces[p].values));
     return EH_OK;
 }
@@ -259,38 +259,112 @@ static int make_notes(const eh_trainer *trainer, const char *key, const eh_train
     return count;
 }
 
-eh_status eh_training_save(eh_trainer *trainer, const char *folder, const char *key, const eh_training_state *state,
-                           const eh_log *log)
-{
-    checkpoint_table table = {0};
-    piece_list list = {0};
-    float *host = NULL;
-    eh_string path = {0};
+struct eh_training_saving {
+    eh_comm *comm;
+    const eh_log *log; // borrowed
+    checkpoint_table table;
+    piece_list list;
+    float *host;
+    char *folder;
     note_texts texts;
     eh_checkpoint_note notes[8];
-    const double began = eh_seconds();
-    eh_status status = init_table(trainer->model, &table);
+    eh_checkpoint_writing *writing;
+    int64_t step;
+    double began, went_on; // when the first half ended
+};
+
+void eh_training_save_abandon(eh_training_saving **saving)
+{
+    eh_training_saving *old = *saving;
+    if (old == NULL)
+        return;
+    eh_checkpoint_abandon(&old->writing);
+    deinit_table(&old->table);
+    deinit_pieces(&old->list);
+    eh_free(&old->host);
+    eh_free(&old->folder);
+    eh_free(saving);
+}
+
+// No room for a copy on some rank: no rank copies.
+static eh_status copy_or_not(eh_trainer *trainer, bool wanted, eh_training_saving *saving, bool *copied)
+{
+    eh_status status = EH_OK;
+    for (int part = 0; status == EH_OK && part < PART_COUNT; part++)
+        status = list_pieces(trainer, &saving->table, part, true, &saving->list);
+    EH_TRY(eh_comm_agree(trainer->comm, status));
+    int64_t failed = 0;
+    if (wanted) {
+        failed = gather_own_pieces(trainer, true, &saving->list, &saving->host) != EH_OK;
+        EH_TRY(eh_comm_max_i64(trainer->comm, &failed, 1));
+    }
+    *copied = wanted && !failed;
+    if (*copied)
+        return EH_OK;
+    eh_error_clear();
+    eh_free(&saving->host);
+    return eh_comm_agree(trainer->comm, gather_own_pieces(trainer, false, &saving->list, &saving->host));
+}
+
+eh_status eh_training_save_begin(eh_trainer *trainer, const char *folder, const char *key,
+                                 const eh_training_state *state, bool beside, const eh_log *log,
+                                 eh_training_saving **saving)
+{
+    const bool on_disk = eh_tensor_in_file(&trainer->optimizer.m);
+    eh_string path = {0};
+    bool copied = false;
+    eh_status status = EH_ALLOC(1, saving);
+    eh_training_saving *made = *saving;
+    if (status == EH_OK) {
+        made->comm = trainer->comm;
+        made->log = log;
+        made->step = state->step;
+        made->began = eh_seconds();
+        status = init_table(trainer->model, &made->table);
+    }
     if (status == EH_OK)
-        status = gather_own_pieces(trainer, &table, &list, &host);
+        status = eh_copy_string(folder, &made->folder);
     if (status == EH_OK)
         status = path_of(folder, state->step, &path);
     if (status == EH_OK && eh_comm_rank(trainer->comm) == 0)
         status = eh_make_folders(folder);
     EH_TRY_OR(done, eh_comm_agree(trainer->comm, status));
-    const int note_count = make_notes(trainer, key, state, &texts, notes);
-    EH_TRY_OR(done, eh_checkpoint_write(trainer->comm, path.bytes, table.tensors, table.tensor_count, notes, note_count,
-                                        list.pieces, list.count));
-    int64_t bytes = 0;
-    for (int64_t t = 0; t < table.tensor_count; t++) bytes += table.tensors[t].count * (int64_t)sizeof(float);
-    const double seconds = eh_seconds() - began;
-    eh_log_line(log, "checkpoint at step %lld: %.1f MB in %.2f s (%.2f GB/s)", (long long)state->step,
-                (double)bytes * 1e-6, seconds, (double)bytes * 1e-9 / seconds);
-    EH_TRY_OR(done, eh_comm_agree(trainer->comm, eh_comm_rank(trainer->comm) == 0 ? remove_old(folder) : EH_OK));
+    EH_TRY_OR(done, copy_or_not(trainer, beside && !on_disk, made, &copied));
+    const int note_count = make_notes(trainer, key, state, &made->texts, made->notes);
+    EH_TRY_OR(done, eh_checkpoint_begin(trainer->comm, path.bytes, made->table.tensors, made->table.tensor_count,
+                                        made->notes, note_count, made->list.pieces, made->list.count, &made->writing));
+    made->went_on = eh_seconds();
+    if (!copied)
+        status = eh_training_save_end(saving);
 done:
-    deinit_table(&table);
-    deinit_pieces(&list);
-    eh_free(&host);
     eh_string_deinit(&path);
+    if (status != EH_OK)
+        eh_training_save_abandon(saving);
+    return status;
+}
+
+bool eh_training_is_saved(const eh_training_saving *saving)
+{
+    return eh_checkpoint_is_written(saving->writing);
+}
+
+eh_status eh_training_save_end(eh_training_saving **saving)
+{
+    eh_training_saving *own = *saving;
+    if (own == NULL)
+        return EH_OK;
+    eh_status status = EH_OK;
+    const double waits = eh_seconds();
+    EH_TRY_OR(done, eh_checkpoint_end(&own->writing));
+    int64_t bytes = 0;
+    for (int64_t t = 0; t < own->table.tensor_count; t++) bytes += own->table.tensors[t].count * (int64_t)sizeof(float);
+    const double seconds = eh_seconds() - own->began;
+    eh_log_line(own->log, "checkpoint at step %lld: %.1f MB in %.2f s (%.2f GB/s), %.2f s of them beside the training",
+                (long long)own->step, (double)bytes * 1e-6, seconds, (double)bytes * 1e-9 / seconds,
+                waits - own->went_on);
+    status = eh_comm_agree(own->comm, eh_comm_rank(own->comm) == 0 ? remove_old(own->folder) : EH_OK);
+done:
+    eh_training_save_abandon(saving);
     return status;
 }
 
@@ -316,7 +390,7 @@ static eh_status read_pieces(eh_trainer *trainer, const checkpoint_table *table,
     float *host = NULL;
     eh_status status = EH_OK;
     for (int part = 0; part < PART_COUNT; part++) EH_TRY_OR(done, list_pieces(trainer, table, part, false, &list));
-    EH_TRY_OR(done, connect_pieces(&list, &host));
+    EH_TRY_OR(done, connect_pieces(&list, false, &host));
     for (int64_t p = 0; p < list.count; p++) {
         eh_checkpoint_piece piece = list.pieces[p];
         const eh_checkpoint_tensor *tensor = &table->tensors[piece.tensor];

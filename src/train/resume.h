@@ -14,9 +14,15 @@ typedef struct {
 } eh_training_state;
 
 // Writes FOLDER/step-NNNNNNNN.safetensors and removes all but the newest two. `key` says which training it belongs to.
-// Collective.
-EH_CHECKED eh_status eh_training_save(eh_trainer *trainer, const char *folder, const char *key,
-                                      const eh_training_state *state, const eh_log *log);
+// In two halves: what is to be written is copied, and training may go on `beside`; otherwise, and where there is no
+// room for a copy or states are offloaded, the first half does it all and *saving is NULL. Both are collective.
+typedef struct eh_training_saving eh_training_saving;
+EH_CHECKED eh_status eh_training_save_begin(eh_trainer *trainer, const char *folder, const char *key,
+                                            const eh_training_state *state, bool beside, const eh_log *log,
+                                            eh_training_saving **saving);
+bool eh_training_is_saved(const eh_training_saving *saving);            // this rank's part; not collective
+EH_CHECKED eh_status eh_training_save_end(eh_training_saving **saving); // NULL: nothing to do
+void eh_training_save_abandon(eh_training_saving **saving);             // not collective
 // Reads the newest checkpoint of this training that is whole; torn, damaged and foreign ones are passed over with a
 // warning. *found false: none. Collective.
 EH_CHECKED eh_status eh_training_resume(eh_trainer *trainer, const char *folder, const char *key,

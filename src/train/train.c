@@ -22,6 +22,7 @@ typedef struct {
     eh_progress progress;
     int64_t first_step;
     double began, last_checkpoint, loss_average;
+    eh_training_saving *saving; // a checkpoint that is being written
 } training_run;
 
 // Inside a step a rank that fails is alone with it: the others wait for its gradient.
@@ -32,17 +33,40 @@ static eh_status or_abort(const training_run *run, eh_status status)
     return status;
 }
 
-static eh_status save(training_run *run)
+static eh_status save(training_run *run, bool beside)
 {
     eh_training_state state = run->state;
     state.seconds += eh_seconds() - run->began;
     run->last_checkpoint = eh_seconds();
-    return eh_training_save(&run->trainer, run->checkpoints.bytes, run->key, &state, run->training->log);
+    EH_TRY(eh_training_save_end(&run->saving));
+    return eh_training_save_begin(&run->trainer, run->checkpoints.bytes, run->key, &state, beside, run->training->log,
+                                  &run->saving);
 }
 
-static eh_status stopped_by_divergence(const training_run *run, const eh_step_outcome *outcome)
+// A checkpoint begins when rank 0's clock says so, and ends when all ranks have written their parts of it.
+static eh_status tend_checkpoint(training_run *run, bool stop)
+{
+    const double minutes = run->training->job->checkpoint_minutes;
+    if (minutes > 0) {
+        const bool is_due = eh_comm_rank(run->training->comm) == 0 &&
+                            run->state.step < run->trainer.batches.step_count &&
+                            eh_seconds() - run->last_checkpoint > 60 * minutes;
+        int64_t due_and_unwritten[2] = {is_due, run->saving != NULL && !eh_training_is_saved(run->saving)};
+        EH_TRY(eh_comm_max_i64(run->training->comm, due_and_unwritten, 2));
+        if (!due_and_unwritten[1])
+            EH_TRY(eh_training_save_end(&run->saving));
+        if (due_and_unwritten[0])
+            EH_TRY(save(run, true));
+    }
+    if (!stop)
+        return EH_OK;
+    return save(run, false);
+}
+
+static eh_status stopped_by_divergence(training_run *run, const eh_step_outcome *outcome)
 {
     char *newest = NULL;
+    EH_TRY(eh_training_save_end(&run->saving)); // all ranks come here
     EH_TRY(eh_training_newest(run->checkpoints.bytes, &newest));
     const eh_status status = eh_error(
         EH_INPUT,
@@ -99,7 +123,7 @@ static void show(training_run *run, const eh_step_outcome *outcome, double holdo
 
 static eh_status one_step(training_run *run, bool *stop)
 {
-    const double began = eh_seconds(), minutes = run->training->job->checkpoint_minutes;
+    const double began = eh_seconds();
     eh_step_outcome outcome;
     eh_batches_plan(&run->trainer.batches, run->state.step);
     EH_TRY(or_abort(run, eh_trainer_gradients(&run->trainer, eh_signals_stop_asked(), &outcome)));
@@ -115,10 +139,7 @@ static eh_status one_step(training_run *run, bool *stop)
         EH_TRY(measure_holdout(run, &holdout));
     show(run, &outcome, holdout, seconds);
     *stop = outcome.asked;
-    int64_t due = minutes > 0 && eh_seconds() - run->last_checkpoint > 60 * minutes; // rank 0's clock decides
-    if (minutes > 0)
-        EH_TRY(eh_comm_broadcast(run->training->comm, &due, sizeof due, 0));
-    return due || *stop ? save(run) : EH_OK;
+    return tend_checkpoint(run, *stop);
 }
 
 // What the schema knows and this program does not do yet must not pass for done.
@@ -196,10 +217,11 @@ eh_status eh_train(const eh_training *training)
         status = show_peaks(training);
         const bool keep_last = training->job->switches.select != EH_SELECT_HELDOUT || isnan(run.state.best_holdout);
         if (status == EH_OK && run.state.step > run.first_step)
-            status = save(&run);
+            status = save(&run, false);
         if (status == EH_OK && keep_last && training->keep)
             status = training->keep(training->keep_context);
     }
+    eh_training_save_abandon(&run.saving);
     eh_metrics_file_close(&run.metrics);
     eh_string_deinit(&run.checkpoints);
     eh_trainer_deinit(&run.trainer);

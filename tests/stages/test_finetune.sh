@@ -78,6 +78,7 @@ rm "levels/checkpoints/step-$(printf %08d "$steps").safetensors" # the one at th
 rm -r levels/model
 run finetune 2 levels --set checkpoint.minutes=0.0002
 check 'zero 1 to 0: goes on' has "$err" 'going on from levels/checkpoints/step-'
+check 'written while training goes on' has "$err" 's of them beside the training'
 check 'zero 1 to 0: the same weights' equal "$(weights levels)" "$(weights r1)"
 
 # --- Stopped by a signal, then continued on other ranks ---
