@@ -276,6 +276,24 @@ for seed, share in ((2023, 0.05), (42, 0.075), (2**40 + 1, 0.31)):
         with h5py.File(path) as f:
             held += f["source_row"][:][f["split"][:] == 1].tolist()
     check(f"rows held out with seed {seed}", held, sorted(test.tolist()))
+    for group in sorted({row["bias_type"] for row in rows}):
+        mine = [i for i, row in enumerate(rows) if row["bias_type"] == group]
+        out = len(set(mine) & set(held))
+        line = f"{group:<24} {len(mine) - out:8} to train on, {out:7} held out ({100 * out / len(mine):.1f} %)"
+        check(f"the log's size of {group}", line in logs[name], True)
+
+# --- Our own split: whole writers, and a share of every group ------------------------------------------------
+folder = tokenize("clusters", "bloom-a", [crows_entry("x", "rewrite", ", holdout: 0.1")])
+held = set()
+for path in shard_paths(folder, "x"):
+    with h5py.File(path) as f:
+        held |= set(f["source_row"][:][f["split"][:] == 1].tolist())
+for writer in {row["anon_writer"] for row in rows}:
+    check(f"writer {writer} is on one side", len({i in held for i, row in enumerate(rows) if row["anon_writer"] == writer}), 1)
+check("about as many rows as wanted are held out", abs(len(held) / 1508 - 0.1) < 0.02, True)
+for group in {row["bias_type"] for row in rows}:
+    mine = [i in held for i, row in enumerate(rows) if row["bias_type"] == group]
+    check(f"{group}: {sum(mine)} of {len(mine)} held out", 0.04 < sum(mine) / len(mine) < 0.16, True)
 
 # --- Truncation: counted, and only the data's own text is cut ----------------------------------------------------------
 limit, cut, refused = 52, 0, 0
