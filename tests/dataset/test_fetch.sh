@@ -75,5 +75,13 @@ check 'nothing to be had: which file' has "$err" 'stereoset/dev.json <- https://
 fetch no-such-thing
 check 'an unknown name' equal "$code" 2
 run "$EVENHAND_SOURCE/data/fetch.sh" --list
+known=0
+while IFS='|' read -r _ licence file _ sha256; do # the files here are the published ones, byte for byte
+    check "$file: a licence" [ -n "$licence" ]
+    [ -f "$EVENHAND_SHARED/datasets/$file" ] && [ "$sha256" != - ] || continue
+    check "$file: its checksum" equal "$sha256" "$(sha256sum "$EVENHAND_SHARED/datasets/$file" | cut -d' ' -f1)"
+    known=$((known + 1))
+done < <(grep -E '^[a-z0-9-]+\|.*\|([0-9a-f]{64}|-)$' "$EVENHAND_SOURCE/data/fetch.sh")
+check 'checksums that were compared' equal "$known" 14
 check 'the list names licences' has "$out" 'CC BY-NC-SA 4.0 (not for commercial use'
 finish
