@@ -124,7 +124,7 @@ static void bench_products(const bench *b)
         bench_product(b, "forward", forward[i][0], forward[i][1], forward[i][2], true);
     bench_product(b, "backward", 1024, 4096, 1024, false);
     bench_product(b, "gradient", 4096, 1024, 1024, false);
-    for (int64_t rows = 1; rows <= 8; rows *= 2) bench_product(b, "forward", rows, 4096, 32768, false);
+    for (int64_t rows = 1; rows <= 16; rows *= 2) bench_product(b, "forward", rows, 4096, 32768, false);
     bench_product(b, "forward", 1, 4096, 32768, true);
 }
 

@@ -16,6 +16,8 @@ typedef struct {
     int64_t a_row, a_column, b_row, b_column;
     const float *packed_b; // b as `pack` left it, or NULL; then column `first_column` is where b begins in it
     int64_t first_column;
+    const float *packed_a;          // a as `pack_a` left it, or NULL; then row `first_row` is where a begins in it
+    int64_t first_row, packed_rows; // packed_rows: of all of it, rounded up to panel_rows
     float *c;
     int64_t c_row;
     const float *bias; // or NULL
@@ -39,6 +41,8 @@ typedef struct {
     // Packs columns [first, first + count) of b (first a multiple of panel_columns) of a gemm with this k. `packed`
     // holds all columns: k * (n rounded up to panel_columns) floats.
     void (*pack)(const eh_gemm *gemm, int64_t first, int64_t count, float *packed);
+    // The same for rows of a: k * packed_rows floats.
+    void (*pack_a)(const eh_gemm *gemm, int64_t first, int64_t count, float *packed);
 
     void (*to_float)(float *y, const uint16_t *x, eh_dtype dtype, int64_t n);
     void (*from_float)(uint16_t *y, const float *x, eh_dtype dtype, int64_t n);
