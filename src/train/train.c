@@ -21,7 +21,7 @@ typedef struct {
     eh_metrics_file *metrics;
     eh_progress progress;
     int64_t first_step;
-    double began, last_checkpoint, loss_average;
+    double began, processor_began, last_checkpoint, loss_average;
     eh_training_saving *saving; // a checkpoint that is being written
 } training_run;
 
@@ -176,12 +176,16 @@ static eh_status begin(training_run *run)
                 (long long)eh_trainer_trained_count(&run->trainer));
     run->progress = eh_progress_begin(training->log, "train", "steps", batches->step_count - run->first_step);
     run->began = run->last_checkpoint = eh_seconds();
+    run->processor_began = eh_processor_seconds();
     return EH_OK;
 }
 
-// Greatest resident size so far of the rank that has most, and of all together.
-static eh_status show_peaks(const eh_training *training)
+// Greatest resident size so far of the rank that has most; what the steps took of all ranks' processors.
+static eh_status show_use(const training_run *run)
 {
+    const eh_training *training = run->training;
+    double processor_seconds = eh_processor_seconds() - run->processor_began;
+    EH_TRY(eh_comm_sum_double(training->comm, &processor_seconds, 1));
     const int size = eh_comm_size(training->comm);
     int64_t *peaks = NULL;
     EH_TRY(EH_ALLOC(size, &peaks));
@@ -193,6 +197,8 @@ static eh_status show_peaks(const eh_training *training)
         sum += peaks[rank];
     }
     eh_free(&peaks);
+    if (status == EH_OK)
+        eh_log_line(training->log, "processors: %.2f s on all ranks", processor_seconds);
     if (status == EH_OK)
         eh_log_line(training->log, "peak memory: %.1f MiB on the fullest rank, %.1f MiB on average",
                     (double)most / 1048576, (double)sum / 1048576 / size);
@@ -214,7 +220,7 @@ eh_status eh_train(const eh_training *training)
         snprintf(note, sizeof note, "%.0f tokens/s",
                  run.state.tokens / (run.state.seconds + eh_seconds() - run.began + 1e-9));
         eh_progress_end(&run.progress, run.state.step - run.first_step, note);
-        status = show_peaks(training);
+        status = show_use(&run);
         const bool keep_last = training->job->switches.select != EH_SELECT_HELDOUT || isnan(run.state.best_holdout);
         if (status == EH_OK && run.state.step > run.first_step)
             status = save(&run, false);

@@ -13,6 +13,9 @@
 #define MIB 1048576.0
 #define GIB 1073741824.0
 
+static const char gpu_note[] =
+    "note: in this version ranks with a GPU each train with zero: 0; higher levels are computed";
+
 static eh_memory_choice choice_of(const eh_job *job)
 {
     return (eh_memory_choice){.zero = (int)job->memory.zero,
@@ -113,6 +116,8 @@ static eh_status plan_run(const eh_planned_run *run, const eh_model_outline *out
     printf("  about %.3g s a step, %.3g min in all (%.2f TFLOP/s x %.2f, %.0f GB/s)\n", plan.step_seconds,
            plan.step_seconds * (double)size->steps / 60, device->tflops, device->share, device->gigabytes_per_second);
     EH_TRY(print_cheapest(run));
+    if (!device->is_here)
+        printf("  %s\n", gpu_note);
     return eh_step_wanted(run->job, EH_STEP_EVALUATE_AFTER) ? print_evaluation(run) : EH_OK;
 }
 
@@ -198,7 +203,7 @@ eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int 
         eh_free(&config);
     }
     if (any && sweep.run_count > 1)
-        printf("\n*: does not fit\n");
+        printf("\n*: does not fit\n%s%s", run.device.is_here ? "" : gpu_note, run.device.is_here ? "" : "\n");
     eh_sweep_deinit(&sweep);
     return status;
 }

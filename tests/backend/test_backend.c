@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/backend_internal.h"
 #include "backend/list.h"
@@ -121,6 +122,45 @@ static void check_steady_state(eh_backend *backend, eh_backend *reference)
     }
     assert_int_equal(eh_allocation_count(), before);
 }
+static long resident_pages(void)
+{
+    long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "rb");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%ld %ld", &size, &resident), 2);
+    fclose(file);
+    return resident;
+}
+
+// What leaves resident memory comes back as it was; no file is left, not even while it is in use; a full disk says so.
+static void test_a_buffer_on_disk_keeps_its_values(void **state)
+{
+    (void)state;
+    enum { COUNT = 4 << 20 };
+    eh_backend *backend = NULL;
+    eh_buffer *buffer = NULL;
+    char *folder = eh_test_folder_new();
+    assert_int_equal(eh_backend_open("cpu", 0, 1, &backend), EH_OK);
+    assert_int_equal(eh_buffer_new_in_file(backend, COUNT * 4, folder, "moments", &buffer), EH_OK);
+    const eh_tensor all = {.buffer = buffer, .dtype = EH_F32, .dimension_count = 1, .shape = {COUNT}};
+    const eh_tensor end = eh_tensor_rows(&all, COUNT - 2, 2);
+    float last[2] = {1, 1};
+    assert_int_equal(eh_backend_download(backend, &end, last), EH_OK);
+    assert_close(last[1], 0, 0);
+    assert_int_equal(eh_fill(backend, 3, &all), EH_OK);
+    const long before = resident_pages();
+    eh_tensor_release(&all);
+    assert_true(before - resident_pages() > COUNT / 1024 / 2);
+    assert_int_equal(eh_backend_download(backend, &end, last), EH_OK);
+    assert_close(last[0], 3, 0);
+    assert_int_equal(rmdir(folder), 0); // empty
+    eh_buffer_free(&buffer);
+    assert_int_equal(eh_buffer_new_in_file(backend, 64, folder, "moments", &buffer), EH_MACHINE);
+    assert_non_null(strstr(eh_error_message(), "no file for moments"));
+    eh_backend_close(&backend);
+    free(folder);
+}
+
 static void test_nothing_is_allocated_once_warm(void **state)
 {
     (void)state;
@@ -270,6 +310,7 @@ int main(void)
         cmocka_unit_test(test_no_table_has_a_gap),
         cmocka_unit_test(test_unknown_devices_are_refused),
         cmocka_unit_test(test_impossible_memory_is_refused_by_name),
+        cmocka_unit_test(test_a_buffer_on_disk_keeps_its_values),
         cmocka_unit_test(test_nothing_is_allocated_once_warm),
         cmocka_unit_test(test_profile_counts_calls_and_writes_a_trace),
         cmocka_unit_test(test_the_references_activations_and_slopes),

@@ -5,7 +5,7 @@ import sys
 
 WEIGHTS, LAYERS, HIDDEN, WORDS = 559_214_592, 24, 1024, 250_880  # bloomz-560m's shape
 TOKENS = 512  # of a micro-batch
-BENCH_WEIGHTS = 6 * (12 * 512 * 512)  # matrices of scaling.sh's model, which every token is multiplied with
+BENCH_WEIGHTS = 6 * (12 * 384 * 384)  # matrices of scaling.sh's model, which every token is multiplied with
 
 
 def fit(points):
