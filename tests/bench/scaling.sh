@@ -8,14 +8,15 @@ bin=$(cd "$(dirname "$0")/../../build/bin" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-"$bin/evenhand-plant" world --sentences 1500 >/dev/null 2>&1
+"$bin/evenhand-plant" world --sentences 4000 >/dev/null 2>&1
 cat >job.yaml <<'YAML'
 output: out
 device: cpu
 precision: fp32
 model: {architecture: bloom, config: {hidden_size: 384, n_layer: 6, n_head: 8}, tokenizer: world/tokenizer.json}
 data: [{name: corpus, format: text, path: world/corpus.txt, use: train, task: lm}]
-train: {epochs: 1, batch: 128, micro_batches: 2, lr: 1.0e-4, max_steps: 4}
+train: {epochs: 1, batch: 512, micro_batches: 2, lr: 1.0e-4, max_steps: 2}
+memory: {zero: 1}
 YAML
 "$bin/evenhand-tokenize" job.yaml >/dev/null 2>&1
 once() { # once NAME RANKS SETTINGS...: adds its steps to NAME.steps and its processor seconds to NAME.cpu
@@ -32,7 +33,7 @@ once() { # once NAME RANKS SETTINGS...: adds its steps to NAME.steps and its pro
 for _ in $(seq "$rounds"); do
     once strong1 1
     once strong2 2
-    once weak2 2 --set train.batch=256 --set train.micro_batches=4
+    once weak2 2 --set train.batch=1024 --set train.micro_batches=4
     once zero3 2 --set memory.zero=3
 done
 for name in strong1 strong2 weak2 zero3; do

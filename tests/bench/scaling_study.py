@@ -51,8 +51,11 @@ def main():
     one, two = runs["strong1"], runs["strong2"]
     print(f"\nStrong scaling, equal global batch: {two['tokens_per_second'] / one['tokens_per_second']:.2f}x in tokens/s; "
           f"{2 * one['cpu_seconds'] / two['cpu_seconds']:.2f}x by processor seconds (two ranks' work, waiting included, "
-          f"against one's). Weak scaling: {runs['weak2']['tokens_per_second'] / one['tokens_per_second']:.2f}x the tokens/s "
-          "with twice the batch.\n")
+          "against one's).")
+    if "weak2" in runs:
+        print(f"Weak scaling: {runs['weak2']['tokens_per_second'] / one['tokens_per_second']:.2f}x the tokens/s with twice "
+              "the batch.")
+    print()
 
     print("| network | bytes | measured, us | fitted, us |\n|---|---:|---:|---:|")
     fits = {}
@@ -65,26 +68,22 @@ def main():
         print(f"- {name}: {latency * 1e6:.1f} us + bytes / {bandwidth * 1e-9:.2f} GB/s, off by at most {worst * 100:.0f} %")
 
     flops = 6 * BENCH_WEIGHTS * one["tokens_per_second"]
-    matrices = 12 * HIDDEN * HIDDEN * LAYERS
-    micro = 6 * matrices * TOKENS / flops
-    print(f"\nA rank here multiplies at {flops * 1e-9:.1f} GFLOP/s (strong1), so a micro-batch of {TOKENS} tokens takes "
-          f"{micro:.2f} s in bloomz-560m's shape.\n")
-    print("Step seconds and efficiency (tokens/s of N ranks over N times those of one):\n")
-    for kind in ("strong, 1,024 micro-batches a step", "weak, one micro-batch a rank"):
-        print(f"**{kind}**\n")
-        print("| ranks | " + " | ".join(f"{net}, zero {z}{o}" for net in fits for z in (2, 3) for o in ("", ", behind")) + " |")
-        print("|---:|" + "---:|" * (len(fits) * 4))
-        for power in range(0, 11):
-            ranks, cells = 2**power, []
-            batches = 1024 if kind.startswith("strong") else ranks
-            for latency, bandwidth, _ in fits.values():
+    products = 6 * (12 * HIDDEN * HIDDEN * LAYERS) * TOKENS
+    scenarios = {
+        f"measured here: {flops * 1e-9:.1f} GFLOP/s a rank, TCP as fitted": (products / flops, *fits["tcp"][:2]),
+        "assumed: 346 TFLOP/s a rank (H100 as `evenhand plan` takes it), 5 us and 50 GB/s": (products / 346e12, 5e-6, 50e9),
+    }
+    for name, (micro, latency, bandwidth) in scenarios.items():
+        for kind in ("strong, 1,024 micro-batches a step", "weak, one micro-batch a rank"):
+            print(f"\n**{kind}; {name}**\n")
+            print("| ranks | zero 2 | zero 2, behind | zero 3 | zero 3, behind |\n|---:|---:|---:|---:|---:|")
+            for ranks in (1, 2, 4, 16, 64, 256, 1024):
+                batches, cells = 1024 if kind.startswith("strong") else ranks, []
                 for level in (2, 3):
                     for overlap in (False, True):
                         seconds = step(ranks, batches, micro, latency, bandwidth, level, overlap)
-                        ideal = batches * micro / ranks
-                        cells.append(f"{seconds:.1f} ({ideal / seconds * 100:.0f} %)")
-            print(f"| {ranks} | " + " | ".join(cells) + " |")
-        print()
+                        cells.append(f"{seconds:.3g} s ({batches * micro / ranks / seconds * 100:.0f} %)")
+                print(f"| {ranks} | " + " | ".join(cells) + " |")
 
 
 main()

@@ -10,5 +10,5 @@ exchange=$here/../../build/default/tests/bench_exchange
 mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n 2 "$exchange" node >"$work/figures"
 make_hosts
 two_hosts "$exchange" tcp >>"$work/figures"
-[ -n "${SCALING_FIGURES:-}" ] && cat "$SCALING_FIGURES" >>"$work/figures" || "$here/scaling.sh" "${1:-3}" >>"$work/figures"
+if [ -n "${SCALING_FIGURES:-}" ]; then cat "$SCALING_FIGURES"; else "$here/scaling.sh" "${1:-3}"; fi >>"$work/figures" # of an earlier run
 python3 "$here/scaling_study.py" "$work/figures"
