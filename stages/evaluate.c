@@ -13,8 +13,11 @@
 typedef struct {
     eh_stage *stage;
     eh_model *model;
-    char *model_path; // NULL: random initialisation
+    eh_model *base;       // opened where a metric asks how far the model is from it; `model` itself in phase before
+    char base_digest[65]; // "" until then
+    char *model_path;     // NULL: random initialisation
     char digest[65];
+    eh_dtype compute;
     eh_tokenizer *tokenizer;
     eh_encoding encoding;
     eh_score_table *tables;
@@ -41,8 +44,9 @@ static bool measures_base(const eh_stage *stage)
 
 // before and control-repeat: what the job starts from; after: what finetune has saved; control-NAME:
 // OUTPUT/control-NAME/model.
-static eh_status open_model(evaluation *e, eh_dtype compute)
+static eh_status open_model(evaluation *e)
 {
+    const eh_dtype compute = e->compute;
     eh_stage *stage = e->stage;
     if (measures_base(stage)) {
         EH_TRY(eh_stage_starting_model(stage, compute, EH_FOR_INFERENCE, &e->model));
@@ -81,13 +85,24 @@ static eh_status check_digest(const evaluation *e)
     return status;
 }
 
+// The model that the job starts from.
+static eh_status open_base(evaluation *e)
+{
+    if (e->base != NULL)
+        return EH_OK;
+    if (measures_base(e->stage))
+        e->base = e->model;
+    else
+        EH_TRY(eh_stage_starting_model(e->stage, e->compute, EH_FOR_INFERENCE, &e->base));
+    return eh_comm_agree(e->stage->comm, eh_model_digest(e->base, e->base_digest));
+}
+
 static eh_status prepare(evaluation *e)
 {
-    eh_dtype compute;
     eh_backend *backend = NULL;
     char *folder = NULL;
-    EH_TRY(eh_stage_backend(e->stage, &backend, &compute));
-    EH_TRY(open_model(e, compute));
+    EH_TRY(eh_stage_backend(e->stage, &backend, &e->compute));
+    EH_TRY(open_model(e));
     eh_status status = eh_stage_tokenizer_folder(e->stage, &folder);
     if (status == EH_OK)
         status = open_tokenizer(e->stage, folder, &e->tokenizer);
@@ -114,6 +129,7 @@ static eh_metric_setup setup_of(evaluation *e, const eh_job_metric *settings, co
                              .max_length = eh_model_max_length(e->model),
                              .seed = e->stage->job.seed,
                              .model_sha256 = e->digest,
+                             .base_sha256 = e->base_digest[0] == '\0' ? NULL : e->base_digest,
                              .encoding = &e->encoding};
     static const char *const masks[] = {"[MASK]", "<mask>"};
     for (int m = 0; m < 2 && setup.special.mask < 0; m++) setup.special.mask = eh_tokenizer_id(e->tokenizer, masks[m]);
@@ -155,29 +171,37 @@ static void inputs_deinit(inputs *in)
 }
 
 static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const eh_metric *metric,
-                             const eh_job_data *data, inputs *in)
+                             const eh_metric_setup *setup, const eh_job_data *data, inputs *in)
 {
     EH_TRY(eh_stage_path(e->stage, &in->shards, "shards"));
     EH_TRY(eh_stage_path(e->stage, &in->journal, "scores-%s.partial", e->stage->phase));
-    EH_TRY(eh_shards_read(in->shards, data->name, &in->examples));
-    EH_TRY(eh_shards_attribute(in->shards, data->name, "key", &in->key));
+    if (data == NULL) {
+        EH_TRY(metric->items(setup, &in->examples));
+        EH_TRY(eh_copy_string("own items", &in->key));
+    } else {
+        EH_TRY(eh_shards_read(in->shards, data->name, &in->examples));
+        EH_TRY(eh_shards_attribute(in->shards, data->name, "key", &in->key));
+    }
     if ((metric->answers & EH_CLASSES) == 0 || settings->classifier == NULL)
         return EH_OK;
     EH_TRY(eh_model_open(e->stage->backend, settings->classifier, EH_F32, EH_FOR_INFERENCE, &in->classifier));
     return open_tokenizer(e->stage, settings->classifier, &in->classifier_tokenizer);
 }
 
+// data NULL: the metric's own items.
 static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_metric *metric, const eh_job_data *data)
 {
     eh_stage *stage = e->stage;
     eh_string name = {0};
     inputs in = {0};
-    eh_metric_setup setup = setup_of(e, settings, data->format);
+    if (metric->answers & EH_DIVERGENCES)
+        EH_TRY(open_base(e));
+    eh_metric_setup setup = setup_of(e, settings, data == NULL ? "" : data->format);
     eh_status status = metric->check == NULL ? EH_OK : metric->check(&setup);
     if (status == EH_OK)
-        status = read_inputs(e, settings, metric, data, &in);
+        status = read_inputs(e, settings, metric, &setup, data, &in);
     if (status == EH_OK)
-        status = name_table(e, metric, data->name, &name);
+        status = name_table(e, metric, data == NULL ? "own" : data->name, &name);
     if (status == EH_OK)
         status = EH_RESIZE(e->table_count, e->table_count + 1, &e->tables);
     if (status == EH_OK)
@@ -188,6 +212,8 @@ static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_
                               .log = &stage->log,
                               .phase = stage->phase,
                               .model = e->model,
+                              .base = e->base,
+                              .batch_tokens = settings->batch_tokens,
                               .classifier = in.classifier,
                               .classifier_tokenizer = in.classifier_tokenizer,
                               .journal = in.journal};
@@ -217,6 +243,8 @@ static eh_status measure_all(evaluation *e, const eh_job_metric *settings)
     const eh_metric *metric;
     int64_t measured = 0;
     EH_TRY(eh_metric_find(settings->metric, settings->protocol, &metric));
+    if (metric->items != NULL && settings->data == NULL)
+        return measure(e, settings, metric, NULL);
     for (int64_t d = 0; d < job->data_count; d++) {
         const eh_job_data *data = &job->data[d];
         const bool named = settings->data != NULL && strcmp(settings->data, data->name) == 0;
@@ -295,6 +323,8 @@ static eh_status evaluate(eh_stage *stage)
     eh_free(&e.model_path);
     eh_encoding_deinit(&e.encoding);
     eh_tokenizer_close(&e.tokenizer);
+    if (e.base != e.model)
+        eh_model_close(&e.base);
     eh_model_close(&e.model);
     return status;
 }

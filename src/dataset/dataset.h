@@ -11,6 +11,7 @@
 #include "core/string.h"
 
 #define EH_FIELD_SEPARATOR '\x1f'
+#define EH_CHOICE_SEPARATOR '\x1e' // between the choices of a multiple choice question, in one field
 #define EH_RECORD_FIELDS 12
 #define EH_RECORD_LABELS 3
 

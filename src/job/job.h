@@ -73,7 +73,7 @@ typedef struct {
     char *wording;    // "a", "b"
     char *classifier; // folder of a classifier model
     char *lexicon;
-    int64_t samples, max_new_tokens, limit;
+    int64_t samples, max_new_tokens, limit, batch_tokens;
 } eh_job_metric;
 
 // Models that are measured beside the treated one, so that mitigation can be told from damage (PROTOCOL part 5).

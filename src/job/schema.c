@@ -114,6 +114,7 @@ static const eh_key metric_rows[] = {
     {"samples", EH_KEY_INTEGER, AT(samples), "0", NULL, NULL, 0, 1e6, EVALUATE, "texts for each prompt; 0: the metric's own"},
     {"max_new_tokens", EH_KEY_INTEGER, AT(max_new_tokens), "0", NULL, NULL, 0, 1e6, EVALUATE, "0: the metric's own"},
     {"limit", EH_KEY_INTEGER, AT(limit), "0", NULL, NULL, 0, BIG, EVALUATE, "at most so many items; 0: all"},
+    {"batch_tokens", EH_KEY_INTEGER, AT(batch_tokens), "0", NULL, NULL, 0, BIG, 0, "tokens that the model reads at a time; 0: a good number; scores do not depend on it"},
 };
 #undef AT
 // clang-format on

@@ -236,6 +236,10 @@ static eh_status pack_item(eh_batcher *b, eh_asked *asked)
     for (int64_t s = 0; s < requests->sequence_count; s++) {
         const eh_request_sequence *sequence = &requests->sequences[s];
         float *destinations = asked->log_probabilities + asked->label_first[s];
+        if (sequence->too_long) {
+            for (int64_t i = 0; i < sequence->label_count; i++) destinations[i] = NAN;
+            continue;
+        }
         if (is_full(b, sequence)) {
             EH_TRY(flush(b));
             for (int64_t c = 0; c < contexts; c++) b->context_sequence[c] = -1;
@@ -251,22 +255,26 @@ static eh_status pack_item(eh_batcher *b, eh_asked *asked)
     return EH_OK;
 }
 
+eh_status eh_asked_lay_out(eh_asked *a)
+{
+    const int64_t sequences = a->requests.sequence_count;
+    EH_TRY(eh_reserve(sequences + 1, &a->label_first_capacity, sizeof *a->label_first, (void **)&a->label_first));
+    EH_TRY(eh_reserve(sequences + 1, &a->tag_capacity, sizeof *a->tags, (void **)&a->tags));
+    a->label_first[0] = 0;
+    for (int64_t s = 0; s < sequences; s++) {
+        a->tags[s] = a->requests.sequences[s].tag;
+        a->label_first[s + 1] = a->label_first[s] + a->requests.sequences[s].label_count;
+    }
+    return eh_reserve(a->label_first[sequences], &a->label_capacity, sizeof *a->log_probabilities,
+                      (void **)&a->log_probabilities);
+}
+
 eh_status eh_batcher_score(eh_batcher *batcher, eh_asked *const *asked, int64_t count)
 {
     forget(batcher);
     for (int64_t i = 0; i < count; i++) {
-        eh_asked *a = asked[i];
-        const int64_t sequences = a->requests.sequence_count;
-        EH_TRY(eh_reserve(sequences + 1, &a->label_first_capacity, sizeof *a->label_first, (void **)&a->label_first));
-        EH_TRY(eh_reserve(sequences + 1, &a->tag_capacity, sizeof *a->tags, (void **)&a->tags));
-        a->label_first[0] = 0;
-        for (int64_t s = 0; s < sequences; s++) {
-            a->tags[s] = a->requests.sequences[s].tag;
-            a->label_first[s + 1] = a->label_first[s] + a->requests.sequences[s].label_count;
-        }
-        EH_TRY(eh_reserve(a->label_first[sequences], &a->label_capacity, sizeof *a->log_probabilities,
-                          (void **)&a->log_probabilities));
-        EH_TRY(pack_item(batcher, a));
+        EH_TRY(eh_asked_lay_out(asked[i]));
+        EH_TRY(pack_item(batcher, asked[i]));
     }
     return flush(batcher);
 }

@@ -13,7 +13,12 @@ typedef struct {
     int64_t tag_capacity;
     float *log_probabilities; // [labels]
     int64_t label_capacity;
+    double *divergences; // [labels], of metrics that ask for them
+    int64_t divergence_capacity;
 } eh_asked;
+
+// Numbers the labels of the requests and makes room for their answers.
+EH_CHECKED eh_status eh_asked_lay_out(eh_asked *asked);
 
 typedef struct eh_batcher eh_batcher;
 EH_CHECKED eh_status eh_batcher_new(eh_model *model, int64_t batch_tokens, eh_batcher **batcher);

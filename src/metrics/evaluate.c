@@ -7,9 +7,12 @@
 #include "core/clock.h"
 #include "core/memory.h"
 #include "core/signals.h"
+#include "metrics/ask_internal.h"
 #include "metrics/batch_internal.h"
+#include "metrics/divergence_internal.h"
 #include "metrics/journal.h"
 #include "metrics/rows_internal.h"
+#include "metrics/sample_internal.h"
 
 // One item that is being worked on.
 typedef struct {
@@ -61,6 +64,7 @@ static void work_deinit(work *w)
         eh_free(&item->asked.label_first);
         eh_free(&item->asked.tags);
         eh_free(&item->asked.log_probabilities);
+        eh_free(&item->asked.divergences);
         eh_requests_deinit(&item->asked.requests);
     }
     eh_free(&w->items);
@@ -150,10 +154,12 @@ static eh_status begin_chunk(work *w, const int64_t *indices, int64_t count)
         w->asked[i] = &item->asked;
         forget_texts(item);
         eh_requests_clear(&item->asked.requests);
-        item->asked.requests.decoder_start =
-            w->setup->kind == EH_ENCODER_DECODER ? w->setup->special.decoder_start : -1;
+        eh_requests *requests = &item->asked.requests;
+        requests->decoder_start = w->setup->kind == EH_ENCODER_DECODER ? w->setup->special.decoder_start : -1;
+        requests->start = w->setup->kind == EH_DECODER ? eh_start_id(w->setup) : -1;
+        requests->max_length = w->setup->max_length;
         EH_TRY(read_item(w->examples, w->chosen[indices[i]], item));
-        const eh_status status = w->metric->requests(w->setup, &item->item, &item->asked.requests);
+        const eh_status status = w->metric->requests(w->setup, &item->item, requests);
         if (status != EH_OK)
             return eh_error_context(status, "%s, item %lld", w->metric->name, (long long)item->item.index);
     }
@@ -163,6 +169,14 @@ static eh_status begin_chunk(work *w, const int64_t *indices, int64_t count)
 static eh_status score_likelihoods(work *w)
 {
     return eh_batcher_score(w->batcher, w->asked, w->item_count);
+}
+
+static eh_status score_divergences(work *w)
+{
+    for (int64_t i = 0; i < w->item_count; i++)
+        EH_TRY(eh_divergence_score(w->evaluator->base, w->evaluator->model, w->asked[i]));
+    eh_batcher_reserve_again(w->batcher);
+    return EH_OK;
 }
 
 // The prompts of a chunk, as eh_generate wants them.
@@ -177,13 +191,30 @@ typedef struct {
 
 #define PROMPTS_MOST 1024 // of one item
 
-static eh_status collect_prompts(work *w, prompts *p)
+// A prompt that leaves no room for the new tokens loses its oldest ones, but for the start token.
+static void cut_prompt(eh_requests *requests, int64_t k, int64_t new_tokens)
+{
+    int64_t *first = &requests->prompts[2 * k], *count = first + 1;
+    const int64_t bound = requests->max_length - (requests->decoder_start < 0 ? new_tokens : 0);
+    const int64_t most = bound > 1 ? bound : 1;
+    if (requests->max_length <= 0 || *count <= most)
+        return;
+    const int64_t cut = *count - most;
+    if (requests->ids[*first] == requests->start && most > 1)
+        requests->ids[*first + cut] = requests->start;
+    requests->cut_tokens += cut;
+    *first += cut;
+    *count = most;
+}
+
+static eh_status collect_prompts(work *w, int64_t new_tokens, prompts *p)
 {
     int64_t ids = 0;
     for (int64_t i = 0; i < w->item_count; i++) {
-        const eh_requests *r = &w->items[i].asked.requests;
+        eh_requests *r = &w->items[i].asked.requests;
         EH_ASSERT(r->prompt_count <= PROMPTS_MOST);
         p->prompt_count += r->prompt_count;
+        for (int64_t k = 0; k < r->prompt_count; k++) cut_prompt(r, k, new_tokens);
         for (int64_t k = 0; k < r->prompt_count; k++) ids += r->prompts[2 * k + 1];
     }
     EH_TRY(EH_ALLOC(p->prompt_count, &p->item_ids));
@@ -258,7 +289,7 @@ static eh_status generate_texts(work *w)
     generation.seed = w->setup->seed;
     w->metric->generation(w->setup, &generation);
     prompts p = {.work = w, .samples = generation.samples};
-    eh_status status = collect_prompts(w, &p);
+    eh_status status = collect_prompts(w, generation.max_new_tokens, &p);
     if (status == EH_OK && p.prompt_count > 0)
         status =
             eh_generate(w->evaluator->model, &generation, p.prompt_count, p.ids, p.offsets, p.item_ids, take_text, &p);
@@ -276,6 +307,7 @@ static eh_answers answers_of(const work *w, const work_item *item)
                         .tags = item->asked.tags,
                         .label_first = item->asked.label_first,
                         .log_probabilities = item->asked.log_probabilities,
+                        .divergences = item->asked.divergences,
                         .text_count = item->text_count,
                         .texts = item->texts,
                         .classified_count = w->classifier == NULL ? 0 : item->asked.requests.text_count,
@@ -322,6 +354,17 @@ static eh_status classify_texts(work *w)
     return EH_OK;
 }
 
+// Says in the item's rows what the bound on its length did to it.
+static eh_status note_length(const eh_requests *requests, eh_score_table *table, int64_t first)
+{
+    for (int64_t row = first; row < table->row_count; row++) {
+        eh_rows_integer(table, row, "cut", requests->cut_tokens);
+        if (requests->too_long_count > 0)
+            EH_TRY(eh_rows_reason(table, row, EH_REASON_TOO_LONG));
+    }
+    return EH_OK;
+}
+
 static eh_status write_rows(work *w)
 {
     for (int64_t i = 0; i < w->item_count; i++) {
@@ -329,6 +372,7 @@ static eh_status write_rows(work *w)
         const eh_answers answers = answers_of(w, item);
         const int64_t first = w->table->row_count;
         EH_TRY(w->metric->score(w->setup, &item->item, &answers, w->table));
+        EH_TRY(note_length(&item->asked.requests, w->table, first));
         EH_TRY(eh_journal_note(w->journal, w->table, first, item->item.index));
     }
     return eh_journal_flush(w->journal);
@@ -339,6 +383,8 @@ static eh_status run_chunk(work *w, const int64_t *indices, int64_t count)
     EH_TRY(begin_chunk(w, indices, count));
     if (w->metric->answers & EH_LIKELIHOODS)
         EH_TRY(score_likelihoods(w));
+    if (w->metric->answers & EH_DIVERGENCES)
+        EH_TRY(score_divergences(w));
     if (w->metric->answers & EH_GENERATIONS)
         EH_TRY(generate_texts(w));
     if (w->metric->answers & EH_CLASSES)
@@ -367,6 +413,30 @@ static eh_status run_all(work *w, eh_work_queue *queue)
     return EH_OK;
 }
 
+// Tells how many items were cut, and how many rows have no score and why; nothing is left out in silence.
+static eh_status report_unscored(const work *w)
+{
+    const eh_score_table *table = w->table;
+    const int64_t cut = eh_score_column(table, "cut"), reason = eh_score_column(table, "reason");
+    double counts[3] = {0}; // rows that were cut, without a score, of them too long
+    for (int64_t row = 0; row < table->row_count; row++) {
+        const char *why = eh_row_text(table, reason, row);
+        counts[0] += eh_row_integer(table, cut, row) > 0;
+        counts[1] += why[0] != '\0';
+        counts[2] += strcmp(why, EH_REASON_TOO_LONG) == 0;
+    }
+    EH_TRY(eh_comm_sum_double(w->evaluator->comm, counts, 3));
+    if (counts[0] > 0)
+        eh_log_warning(w->evaluator->log,
+                       "%s: %.0f rows lost the oldest tokens of their context to fit the model's %lld", table->name,
+                       counts[0], (long long)w->setup->max_length);
+    if (counts[1] > 0)
+        eh_log_warning(w->evaluator->log,
+                       "%s: %.0f rows have no score (%.0f too long for the model): see column 'reason'", table->name,
+                       counts[1], counts[2]);
+    return EH_OK;
+}
+
 // --- The whole ------------------------------------------------------------------------------------------------------
 
 static const char *or_none(const char *text)
@@ -380,8 +450,8 @@ static eh_status journal_key(const work *w, eh_string *key)
     const eh_metric_setup *setup = w->setup;
     const eh_job_metric *m = setup->settings;
     const eh_job_switches *s = &setup->job->switches;
-    EH_TRY(eh_string_printf(key, "%s %s %llu %s %s", setup->model_sha256, setup->data_key,
-                            (unsigned long long)setup->seed, or_none(setup->job->device),
+    EH_TRY(eh_string_printf(key, "%s %s %s %llu %s %s", setup->model_sha256, or_none(setup->base_sha256),
+                            setup->data_key, (unsigned long long)setup->seed, or_none(setup->job->device),
                             or_none(setup->job->precision)));
     EH_TRY(eh_string_printf(key, " %s %s %s %s %s %lld %lld", or_none(m->protocol), or_none(m->orders),
                             or_none(m->wording), or_none(m->classifier), or_none(m->lexicon), (long long)m->samples,
@@ -423,7 +493,8 @@ eh_status eh_evaluate(eh_evaluator *evaluator, const eh_metric *metric, const eh
     if (status != EH_OK && status != EH_STOPPED && eh_comm_size(evaluator->comm) > 1)
         eh_comm_abort(evaluator->comm, status); // the others would work on for hours
     evaluator->seconds_working += eh_seconds() - began;
-    status = eh_comm_agree(evaluator->comm, status);
+    EH_TRY_OR(done, eh_comm_agree(evaluator->comm, status));
+    status = report_unscored(&w);
 done:
     eh_work_queue_free(&queue);
     work_deinit(&w);

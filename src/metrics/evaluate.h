@@ -16,6 +16,7 @@ typedef struct {
     const eh_log *log;
     const char *phase; // for the progress line
     eh_model *model;
+    eh_model *base;       // what the model was trained from; of metrics that ask for divergences
     eh_model *classifier; // NULL: none
     const eh_tokenizer *classifier_tokenizer;
     int64_t batch_tokens;   // of a packed batch; 0: EH_EVALUATION_BATCH_TOKENS

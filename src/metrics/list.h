@@ -9,7 +9,9 @@
     X(eh_metric_stereoset_study)      \
     X(eh_metric_crows)               \
     X(eh_metric_perplexity)           \
-    X(eh_metric_toxicity)
+    X(eh_metric_toxicity)             \
+    X(eh_metric_multiple_choice)      \
+    X(eh_metric_kl)
 // clang-format on
 
 #endif

@@ -44,11 +44,14 @@ typedef struct {
     eh_special_ids special;
     int64_t max_length; // positions of the model, or a default window where it has no bound
     uint64_t seed;
-    const char *model_sha256, *data_key; // what rows depend on
-    eh_encoding *encoding;               // scratch
+    const char *model_sha256, *base_sha256, *data_key; // what rows depend on; base_sha256 may be NULL
+    eh_encoding *encoding;                             // scratch
 } eh_metric_setup;
 
 // --- Asking -------------------------------------------------------------------------------------------------------
+// What is longer than the model's context loses the oldest tokens of its context (the source, the prompt), but for the
+// start token. What is too long without any context is not asked: its log-probabilities are NaN. Both are counted: the
+// rows' column "cut" is the number of tokens that their item lost, and "reason" says that an item was too long.
 typedef struct eh_requests eh_requests; // the requests of one item
 
 // Marks the sequences that follow, so that `score` knows what they were asked for. Not negative; 0 at first.
@@ -89,6 +92,7 @@ typedef struct {
     const int32_t *tags;            // [sequence_count]
     const int64_t *label_first;     // [sequence_count + 1]
     const float *log_probabilities; // of sequence s: [label_first[s] .. label_first[s + 1])
+    const double *divergences;      // as log_probabilities: KL(base || model) in nats; EH_DIVERGENCES only
     int64_t text_count;
     const eh_answer_text *texts; // by prompt, then by sample
     int64_t classified_count, class_count;
@@ -96,7 +100,7 @@ typedef struct {
 } eh_answers;
 
 // --- The metric ---------------------------------------------------------------------------------------------------
-typedef enum { EH_LIKELIHOODS = 1, EH_GENERATIONS = 2, EH_CLASSES = 4 } eh_answers_kind;
+typedef enum { EH_LIKELIHOODS = 1, EH_GENERATIONS = 2, EH_CLASSES = 4, EH_DIVERGENCES = 8 } eh_answers_kind;
 
 typedef struct eh_metric {
     const char *name;     // group of the score file: "stereoset/likelihood"
@@ -104,7 +108,9 @@ typedef struct eh_metric {
     const char *protocol; // in the job: `protocol:`; the first metric of a name in list.h is its default
     const char *formats;  // data formats that it takes, separated by spaces
     int answers;          // eh_answers_kind, or'ed: what the evaluator must supply
-    bool unseen_only;     // of a data set that is trained on, take the held-out part alone
+    // Makes the metric's own items from the setup alone, in place of a data set's; `formats` is "" then. May be NULL.
+    eh_status (*items)(const eh_metric_setup *setup, eh_examples *examples);
+    bool unseen_only; // of a data set that is trained on, take the held-out part alone
     // EH_INPUT with the reason if this kind of model (or this entry of the job) can't be measured. May be NULL.
     eh_status (*check)(const eh_metric_setup *setup);
     // Names the columns beyond "item", "id", "group" and "reason".

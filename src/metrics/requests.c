@@ -11,6 +11,7 @@ void eh_requests_clear(eh_requests *requests)
     requests->row_count = requests->gold_count = requests->context_count = 0;
     requests->prompt_count = requests->text_count = 0;
     requests->tag = 0;
+    requests->cut_tokens = requests->too_long_count = 0;
     eh_string_clear(&requests->text);
 }
 
@@ -75,16 +76,58 @@ static int64_t context_number(eh_requests *requests, const int32_t *context, int
     return requests->context_count++;
 }
 
+static bool fits(const eh_requests *requests, int64_t count)
+{
+    return requests->max_length <= 0 || count <= requests->max_length;
+}
+
+// Labels that can't be answered: NaN, whatever the model.
+static eh_status add_too_long(eh_requests *requests, const int32_t *gold, int64_t count)
+{
+    eh_request_sequence sequence = begin_sequence(requests);
+    for (int64_t i = 0; i < count; i++) EH_TRY(add_label(requests, i, gold[i]));
+    sequence.label_count = count;
+    sequence.too_long = true;
+    requests->too_long_count++;
+    return add_sequence(requests, &sequence);
+}
+
+// What is left of a context before `after` more ids: [*kept of its beginning] and [*from, count).
+static void cut_context(eh_requests *requests, const int32_t *context, int64_t count, int64_t after, int64_t *kept,
+                        int64_t *from)
+{
+    *kept = count > 0 && context[0] == requests->start ? 1 : 0;
+    *from = *kept;
+    if (fits(requests, count + after))
+        return;
+    const int64_t excess = count + after - requests->max_length, most = count - *kept;
+    *from += excess < most ? excess : most;
+    requests->cut_tokens += *from - *kept;
+}
+
+static eh_status add_context(eh_requests *requests, const int32_t *context, int64_t count, int64_t kept, int64_t from)
+{
+    EH_TRY(add_ids(requests, context, NULL, kept));
+    return add_ids(requests, context + from, NULL, count - from);
+}
+
 eh_status eh_request_continuation(eh_requests *requests, const int32_t *context, int64_t context_count,
                                   const int32_t *continuation, int64_t count)
 {
     EH_ASSERT(context_count > 0);
+    const int64_t read = count > 0 ? count - 1 : 0; // the last id is only predicted
+    int64_t kept, from;
+    if (!fits(requests, 1 + read))
+        return add_too_long(requests, continuation, count);
+    cut_context(requests, context, context_count, read, &kept, &from);
+    if (kept + context_count - from < 1) // something must be read before the first id
+        from--;
     eh_request_sequence sequence = begin_sequence(requests);
-    sequence.context = context_number(requests, context, context_count);
-    sequence.shared_count = context_count;
-    EH_TRY(add_ids(requests, context, NULL, context_count));
-    EH_TRY(add_ids(requests, continuation, NULL, count > 0 ? count - 1 : 0)); // the last id is only predicted
-    for (int64_t i = 0; i < count; i++) EH_TRY(add_label(requests, context_count - 1 + i, continuation[i]));
+    EH_TRY(add_context(requests, context, context_count, kept, from));
+    sequence.shared_count = requests->id_count - sequence.first;
+    sequence.context = context_number(requests, requests->ids + sequence.first, sequence.shared_count);
+    EH_TRY(add_ids(requests, continuation, NULL, read));
+    for (int64_t i = 0; i < count; i++) EH_TRY(add_label(requests, sequence.shared_count - 1 + i, continuation[i]));
     sequence.count = requests->id_count - sequence.first;
     sequence.label_count = count;
     return add_sequence(requests, &sequence);
@@ -94,14 +137,16 @@ eh_status eh_request_next(eh_requests *requests, const int32_t *context, int64_t
                           int64_t count)
 {
     EH_ASSERT(context_count > 0);
+    int64_t kept, from;
+    cut_context(requests, context, context_count, 0, &kept, &from);
     eh_request_sequence sequence = begin_sequence(requests);
-    EH_TRY(add_ids(requests, context, NULL, context_count));
+    EH_TRY(add_context(requests, context, context_count, kept, from));
+    sequence.count = requests->id_count - sequence.first;
     const bool decoder = requests->decoder_start >= 0;
     if (decoder)
         EH_TRY(EH_APPEND(&requests->decoder_ids, &requests->decoder_count, &requests->decoder_capacity,
                          requests->decoder_start));
-    for (int64_t i = 0; i < count; i++) EH_TRY(add_label(requests, decoder ? 0 : context_count - 1, ids[i]));
-    sequence.count = context_count;
+    for (int64_t i = 0; i < count; i++) EH_TRY(add_label(requests, decoder ? 0 : sequence.count - 1, ids[i]));
     sequence.decoder_count = decoder ? 1 : 0;
     sequence.label_count = count;
     return add_sequence(requests, &sequence);
@@ -111,14 +156,18 @@ eh_status eh_request_target(eh_requests *requests, const int32_t *source, int64_
                             int64_t count)
 {
     EH_ASSERT(requests->decoder_start >= 0 && source_count > 0 && count > 0);
+    int64_t kept, from;
+    if (!fits(requests, count))
+        return add_too_long(requests, target, count);
+    cut_context(requests, source, source_count, 0, &kept, &from);
     eh_request_sequence sequence = begin_sequence(requests);
-    EH_TRY(add_ids(requests, source, NULL, source_count));
+    EH_TRY(add_context(requests, source, source_count, kept, from));
+    sequence.count = requests->id_count - sequence.first;
     for (int64_t i = 0; i < count; i++) {
         const int32_t input = i == 0 ? requests->decoder_start : target[i - 1];
         EH_TRY(EH_APPEND(&requests->decoder_ids, &requests->decoder_count, &requests->decoder_capacity, input));
         EH_TRY(add_label(requests, i, target[i]));
     }
-    sequence.count = source_count;
     sequence.decoder_count = sequence.label_count = count;
     return add_sequence(requests, &sequence);
 }
@@ -126,6 +175,8 @@ eh_status eh_request_target(eh_requests *requests, const int32_t *source, int64_
 eh_status eh_request_masked(eh_requests *requests, const int32_t *ids, const uint8_t *type_ids, int64_t count,
                             const int32_t *positions, const int32_t *gold, int64_t position_count)
 {
+    if (!fits(requests, count))
+        return add_too_long(requests, gold, position_count);
     eh_request_sequence sequence = begin_sequence(requests);
     EH_TRY(add_ids(requests, ids, type_ids, count));
     for (int64_t i = 0; i < position_count; i++) {

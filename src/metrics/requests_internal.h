@@ -13,6 +13,7 @@ typedef struct {
     int64_t decoder_first, decoder_count;
     int32_t tag;
     int64_t label_first, label_count; // rows are relative to the sequence (decoder, if there is one)
+    bool too_long;                    // for the model: its labels are NaN
 } eh_request_sequence;
 
 struct eh_requests {
@@ -35,6 +36,11 @@ struct eh_requests {
     int64_t text_count, text_capacity;
     eh_string text;
     int32_t decoder_start, tag;
+    // What does not fit max_length (0: no bound) loses the oldest tokens of its context, but for `start`; what is too
+    // long without any context can't be answered. Counted for the whole item.
+    int64_t max_length;
+    int32_t start;
+    int64_t cut_tokens, too_long_count;
 };
 
 void eh_requests_clear(eh_requests *requests); // keeps the memory

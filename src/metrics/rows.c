@@ -17,7 +17,8 @@ eh_status eh_rows_begin(eh_score_table *table)
     EH_TRY(eh_score_table_add_column(table, "item", EH_COLUMN_INTEGER, &column));
     EH_TRY(eh_score_table_add_column(table, "id", EH_COLUMN_TEXT, &column));
     EH_TRY(eh_score_table_add_column(table, "group", EH_COLUMN_TEXT, &column));
-    return eh_score_table_add_column(table, "reason", EH_COLUMN_TEXT, &column);
+    EH_TRY(eh_score_table_add_column(table, "reason", EH_COLUMN_TEXT, &column));
+    return eh_score_table_add_column(table, "cut", EH_COLUMN_INTEGER, &column);
 }
 
 eh_status eh_rows_add(eh_score_table *table, const eh_item *item, int64_t *row)

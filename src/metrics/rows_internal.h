@@ -4,7 +4,9 @@
 
 #include "metrics/metric.h"
 
-// Columns "item", "id", "group", "reason", which every table has.
+#define EH_REASON_TOO_LONG "longer than the model's context"
+
+// Columns "item", "id", "group", "reason" and "cut", which every table has.
 EH_CHECKED eh_status eh_rows_begin(eh_score_table *table);
 // Adds a row of an item with its standard columns.
 EH_CHECKED eh_status eh_rows_add(eh_score_table *table, const eh_item *item, int64_t *row);
