@@ -213,7 +213,7 @@ static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_
                               .phase = stage->phase,
                               .model = e->model,
                               .base = e->base,
-                              .batch_tokens = settings->batch_tokens,
+                              .batch_tokens = stage->job.batch_tokens,
                               .classifier = in.classifier,
                               .classifier_tokenizer = in.classifier_tokenizer,
                               .journal = in.journal};

@@ -172,7 +172,7 @@ done:
 static bool is_about_the_way(const char *line)
 {
     static const char *const keys[] = {
-        "ranks: ", "launcher: ", "  zero: ", "  recompute: ", "  offload: ", "  minutes: "};
+        "ranks: ", "launcher: ", "batch_tokens: ", "  zero: ", "  recompute: ", "  offload: ", "  minutes: "};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strncmp(line, keys[i], strlen(keys[i])) == 0)
             return true;

@@ -73,7 +73,7 @@ typedef struct {
     char *wording;    // "a", "b"
     char *classifier; // folder of a classifier model
     char *lexicon;
-    int64_t samples, max_new_tokens, limit, batch_tokens;
+    int64_t samples, max_new_tokens, limit;
 } eh_job_metric;
 
 // Models that are measured beside the treated one, so that mitigation can be told from damage (PROTOCOL part 5).
@@ -132,6 +132,7 @@ typedef struct {
     int64_t evaluate_count;
     eh_job_controls controls; // the entry of `evaluate:` that has `controls`
     double checkpoint_minutes;
+    int64_t batch_tokens; // of an evaluation; 0: a good number
     char *launcher; // "mpirun" command line words of `evenhand run`; NULL: found
     int64_t ranks;
     struct {

@@ -23,6 +23,7 @@ static const eh_key job_rows[] = {
     {"precision", EH_KEY_CHOICE, AT(precision), "auto", NULL, "auto|fp32|bf16|fp16", 0, 0, FINETUNE | EVALUATE, "of products; auto: what the device is good at"},
     {"preset", EH_KEY_CHOICE, AT(preset), "evenhand", NULL, "evenhand|study", 0, 0, 0, "defaults of switches and optimizer: the correct protocol, or the 2023 study's"},
     {"ranks", EH_KEY_INTEGER, AT(ranks), "0", NULL, NULL, 0, 65536, 0, "MPI ranks of 'evenhand run'; 0: one for each GPU or core, at most 8"},
+    {"batch_tokens", EH_KEY_INTEGER, AT(batch_tokens), "0", NULL, NULL, 0, BIG, 0, "that the model reads at a time in an evaluation; 0: a good number; scores do not depend on it"},
     {"launcher", EH_KEY_TEXT, AT(launcher), NULL, NULL, NULL, 0, 0, 0, "words that start a stage, such as 'srun --mpi=pmix'; default: mpirun"},
 
     {"model.path", EH_KEY_TEXT, AT(model.path), NULL, NULL, NULL, 0, 0, 0, "Hugging Face folder"},
@@ -114,7 +115,6 @@ static const eh_key metric_rows[] = {
     {"samples", EH_KEY_INTEGER, AT(samples), "0", NULL, NULL, 0, 1e6, EVALUATE, "texts for each prompt; 0: the metric's own"},
     {"max_new_tokens", EH_KEY_INTEGER, AT(max_new_tokens), "0", NULL, NULL, 0, 1e6, EVALUATE, "0: the metric's own"},
     {"limit", EH_KEY_INTEGER, AT(limit), "0", NULL, NULL, 0, BIG, EVALUATE, "at most so many items; 0: all"},
-    {"batch_tokens", EH_KEY_INTEGER, AT(batch_tokens), "0", NULL, NULL, 0, BIG, 0, "tokens that the model reads at a time; 0: a good number; scores do not depend on it"},
 };
 #undef AT
 // clang-format on

@@ -20,19 +20,26 @@ typedef struct {
     const char *stratum; // text column whose values are the scopes; NULL: "group"
     // What an item contributes, whose rows are [row, end). False: it has no score.
     bool (*fill)(const eh_score_table *table, int64_t row, int64_t end, double *values);
+    int64_t maximum_count;        // of the values, the last ones: combined by maximum (sample.h)
     const eh_figure_row *figures; // of every scope, in this order
     int64_t figure_count;
+    // The figures of a scope from the sums of its items. Pure.
+    void (*summarise)(double items, const double *v, eh_figure *figures);
+    // Figure `gap_of` of a group less that of another, for each pair of groups, in scope "A - B"; NULL: none.
+    const char *gap_name;
+    int gap_of;
 } eh_grouped;
 
-// Reads the table, item by item; figure f of scope s is figures[s * figure_count + f]. The scopes are "all" and, if
-// there is more than one, each stratum.
-EH_CHECKED eh_status eh_grouped_begin(const eh_grouped *grouped, const eh_score_table *table, eh_sample *sample,
-                                      eh_sample_builder *builder);
-// The whole of a plain metric's `prepare`.
+// A metric's `prepare`: reads the table, item by item. The scopes are "all" and, if there is more than one, each
+// stratum, then the pairs of them.
 EH_CHECKED eh_status eh_grouped_prepare(const eh_grouped *grouped, const eh_score_table *table, eh_sample *sample);
+// A metric's `summarise`.
+void eh_grouped_summarise(const eh_grouped *grouped, const eh_sample *sample, const double *totals,
+                          int64_t cluster_count, eh_figure *figures);
 
 // A row's value by column name; NaN, 0 or "" if there is no such column.
 double eh_named_number(const eh_score_table *table, const char *column, int64_t row);
 int64_t eh_named_integer(const eh_score_table *table, const char *column, int64_t row);
+const char *eh_named_text(const eh_score_table *table, const char *column, int64_t row);
 
 #endif

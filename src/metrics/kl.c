@@ -47,14 +47,10 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
 enum { SUM, TOKENS, MAXIMUM, VALUES };
 enum { MEAN, MEAN_MAXIMUM, FIGURES };
 
-static void summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
+static void summarise_scope(double items, const double *v, eh_figure *f)
 {
-    for (int64_t scope = 0; scope < sample->scope_count; scope++) {
-        double sums[1 + VALUES];
-        eh_sample_scope_sums(sample, totals, cluster_count, scope, sums);
-        figures[scope * FIGURES + MEAN] = eh_figure_ratio(1, sums[1 + SUM], sums[1 + TOKENS]);
-        figures[scope * FIGURES + MEAN_MAXIMUM] = eh_figure_ratio(1, sums[1 + MAXIMUM], sums[0]);
-    }
+    f[MEAN] = eh_figure_ratio(1, v[SUM], v[TOKENS]);
+    f[MEAN_MAXIMUM] = eh_figure_ratio(1, v[MAXIMUM], items);
 }
 
 static bool fill(const eh_score_table *table, int64_t row, int64_t end, double *values)
@@ -66,14 +62,20 @@ static bool fill(const eh_score_table *table, int64_t row, int64_t end, double *
     return isfinite(values[SUM]);
 }
 
+static const eh_figure_row figure_rows[FIGURES] = {
+    [MEAN] = {"capability/kl", "nats/token", NULL, EH_FIGURE_RATIO, NAN, -1, true},
+    [MEAN_MAXIMUM] = {"capability/kl-maximum", "nats", NULL, EH_FIGURE_MEAN, NAN, MAXIMUM, false},
+};
+static const eh_grouped grouped = {
+    .value_count = VALUES, .fill = fill, .figures = figure_rows, .figure_count = FIGURES, .summarise = summarise_scope};
+
+static void summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
+{
+    eh_grouped_summarise(&grouped, sample, totals, cluster_count, figures);
+}
+
 static eh_status prepare(const eh_score_table *table, eh_sample *sample)
 {
-    static const eh_figure_row figures[FIGURES] = {
-        [MEAN] = {"capability/kl", "nats/token", NULL, EH_FIGURE_RATIO, NAN, -1, true},
-        [MEAN_MAXIMUM] = {"capability/kl-maximum", "nats", NULL, EH_FIGURE_MEAN, NAN, MAXIMUM, false},
-    };
-    static const eh_grouped grouped = {
-        .value_count = VALUES, .fill = fill, .figures = figures, .figure_count = FIGURES};
     return eh_grouped_prepare(&grouped, table, sample);
 }
 

@@ -194,36 +194,37 @@ static bool fill(const eh_score_table *table, int64_t row, int64_t end, double *
     {                                                                      \
         "capability/" name, "%", null, EH_FIGURE_PERCENT, 100, value, main \
     }
-#define CONSTANT(name)                                                                                             \
-    ROW(name, "longest", LONGEST, false), ROW(name, "random", CHANCE, false), ROW(name, "always-1", FIRST, false), \
-        ROW(name, "always-2", SECOND, false), ROW(name, "always-3", THIRD, false),                                 \
-        ROW(name, "always-4", FOURTH, false)
+#define CONSTANTS(name)                                                                                             \
+    {"capability/" name, "%", "random", EH_FIGURE_SCORE, 100, CHANCE, false}, ROW(name, "longest", LONGEST, false), \
+        ROW(name, "always-1", FIRST, false), ROW(name, "always-2", SECOND, false),                                  \
+        ROW(name, "always-3", THIRD, false), ROW(name, "always-4", FOURTH, false)
 static const eh_figure_row figure_rows[] = {
     ROW("accuracy", NULL, RIGHT, true),
     ROW("accuracy-norm", NULL, RIGHT_NORM, false),
     ROW("accuracy", "no-context", RIGHT_WITHOUT, false),
     ROW("accuracy-norm", "no-context", RIGHT_NORM_WITHOUT, false),
-    CONSTANT("accuracy"),
-    CONSTANT("accuracy-norm"),
+    CONSTANTS("accuracy"),
+    CONSTANTS("accuracy-norm"),
 };
-#undef CONSTANT
+#undef CONSTANTS
 #undef ROW
 #define FIGURES ((int64_t)(sizeof figure_rows / sizeof *figure_rows))
 
+static void summarise_scope(double items, const double *v, eh_figure *f)
+{
+    for (int64_t i = 0; i < FIGURES; i++) f[i] = eh_figure_ratio(100, v[figure_rows[i].item_value], items);
+}
+
+static const eh_grouped grouped = {
+    .value_count = VALUES, .fill = fill, .figures = figure_rows, .figure_count = FIGURES, .summarise = summarise_scope};
+
 static void summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
 {
-    for (int64_t scope = 0; scope < sample->scope_count; scope++) {
-        double sums[1 + VALUES];
-        eh_sample_scope_sums(sample, totals, cluster_count, scope, sums);
-        for (int64_t f = 0; f < FIGURES; f++)
-            figures[scope * FIGURES + f] = eh_figure_ratio(100, sums[1 + figure_rows[f].item_value], sums[0]);
-    }
+    eh_grouped_summarise(&grouped, sample, totals, cluster_count, figures);
 }
 
 static eh_status prepare(const eh_score_table *table, eh_sample *sample)
 {
-    static const eh_grouped grouped = {
-        .value_count = VALUES, .fill = fill, .figures = figure_rows, .figure_count = FIGURES};
     return eh_grouped_prepare(&grouped, table, sample);
 }
 

@@ -41,7 +41,7 @@ static void add_item(const eh_sample *sample, int64_t item, double *cluster_tota
     double *cell = cluster_totals + sample->strata[item] * (1 + sample->value_count);
     const double *values = sample->values + item * sample->value_count;
     cell[0] += 1;
-    for (int64_t v = 0; v < sample->value_count; v++) cell[1 + v] += values[v];
+    eh_sample_combine(sample, cell, values);
 }
 
 void eh_sample_summarise(const eh_sample *sample, const eh_draw *draw, double *totals, eh_figure *figures)
@@ -80,7 +80,8 @@ void eh_sample_scope_sums(const eh_sample *sample, const double *totals, int64_t
             const double *cell = totals + (c * sample->stratum_count + s) * width;
             if (!takes[s] || cell[0] == 0)
                 continue;
-            for (int64_t v = 0; v < width; v++) sums[v] += cell[v];
+            sums[0] += cell[0];
+            eh_sample_combine(sample, sums, cell + 1);
         }
 }
 

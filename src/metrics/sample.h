@@ -46,6 +46,7 @@ struct eh_metric;
 typedef struct {
     const struct eh_metric *metric;
     int64_t item_count, cluster_count, stratum_count, value_count;
+    int64_t maximum_count;  // the last so many values of an item are not negative and combine by maximum, not by sum
     int64_t missing_count;  // rows without a score (NaN log-likelihood, no data): in no sum
     int64_t *rows;          // [items] row of the score table
     int64_t *ids;           // [items] its column "item"
@@ -62,6 +63,14 @@ typedef struct {
 } eh_sample;
 
 void eh_sample_deinit(eh_sample *sample);
+// An item's (or another cell's) values into a cell of totals, whose first number counts items.
+static inline void eh_sample_combine(const eh_sample *sample, double *cell, const double *values)
+{
+    const int64_t summed = sample->value_count - sample->maximum_count;
+    for (int64_t v = 0; v < summed; v++) cell[1 + v] += values[v];
+    for (int64_t v = summed; v < sample->value_count; v++)
+        cell[1 + v] = values[v] > cell[1 + v] ? values[v] : cell[1 + v];
+}
 
 // Items drawn from a sample with repetition, by drawn cluster: the items of drawn cluster c are
 // items[first[c] .. first[c + 1]). A cluster drawn twice is two clusters (official macro figures average over them).

@@ -132,7 +132,7 @@ static void add_item(const eh_sample *sample, int64_t item, double *cell)
 {
     const double *values = sample->values + item * sample->value_count;
     cell[0] += 1;
-    for (int64_t v = 0; v < sample->value_count; v++) cell[1 + v] += values[v];
+    eh_sample_combine(sample, cell, values);
 }
 
 void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *const *samples, int64_t sample_count,
