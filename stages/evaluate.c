@@ -158,6 +158,7 @@ typedef struct {
     char *shards, *key, *journal;
     eh_model *classifier;
     eh_tokenizer *classifier_tokenizer;
+    eh_lexicon *lexicon;
 } inputs;
 
 static void inputs_deinit(inputs *in)
@@ -168,6 +169,17 @@ static void inputs_deinit(inputs *in)
     eh_free(&in->journal);
     eh_model_close(&in->classifier);
     eh_tokenizer_close(&in->classifier_tokenizer);
+    eh_lexicon_close(&in->lexicon);
+}
+
+// The data set's first group by name.
+static const char *first_group(const eh_examples *examples)
+{
+    const char *first = NULL;
+    for (char *const *name = examples->group_names; name != NULL && *name != NULL; name++)
+        if (first == NULL || strcmp(*name, first) < 0)
+            first = *name;
+    return first;
 }
 
 static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const eh_metric *metric,
@@ -182,6 +194,8 @@ static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const
         EH_TRY(eh_shards_read(in->shards, data->name, &in->examples));
         EH_TRY(eh_shards_attribute(in->shards, data->name, "key", &in->key));
     }
+    if (settings->lexicon != NULL)
+        EH_TRY(eh_lexicon_open(settings->lexicon, &in->lexicon));
     if ((metric->answers & EH_CLASSES) == 0 || settings->classifier == NULL)
         return EH_OK;
     EH_TRY(eh_model_open(e->stage->backend, settings->classifier, EH_F32, EH_FOR_INFERENCE, &in->classifier));
@@ -208,6 +222,9 @@ static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_
         status = eh_score_table_init(name.bytes, &e->tables[e->table_count++]);
     EH_TRY_OR(done, eh_comm_agree(stage->comm, status));
     setup.data_key = in.key;
+    setup.classifier = in.classifier;
+    setup.lexicon = in.lexicon;
+    setup.first_group = first_group(&in.examples);
     eh_evaluator evaluator = {.comm = stage->comm,
                               .log = &stage->log,
                               .phase = stage->phase,

@@ -73,6 +73,7 @@ typedef struct {
     char *wording;    // "a", "b"
     char *classifier; // folder of a classifier model
     char *lexicon;
+    char *group; // regard: the one that is kept under switches.regard_groups: first
     int64_t samples, max_new_tokens, limit;
 } eh_job_metric;
 

@@ -112,6 +112,7 @@ static const eh_key metric_rows[] = {
     {"wording", EH_KEY_CHOICE, AT(wording), "a", NULL, "a|b", 0, 0, EVALUATE, "of prompts"},
     {"classifier", EH_KEY_TEXT, AT(classifier), NULL, NULL, NULL, 0, 0, EVALUATE, "Hugging Face folder of the classifier"},
     {"lexicon", EH_KEY_TEXT, AT(lexicon), NULL, NULL, NULL, 0, 0, EVALUATE, "file with the words that HONEST looks for"},
+    {"group", EH_KEY_TEXT, AT(group), NULL, NULL, NULL, 0, 0, EVALUATE, "regard under switches.regard_groups first: the group that is kept; default: the first by name"},
     {"samples", EH_KEY_INTEGER, AT(samples), "0", NULL, NULL, 0, 1e6, EVALUATE, "texts for each prompt; 0: the metric's own"},
     {"max_new_tokens", EH_KEY_INTEGER, AT(max_new_tokens), "0", NULL, NULL, 0, 1e6, EVALUATE, "0: the metric's own"},
     {"limit", EH_KEY_INTEGER, AT(limit), "0", NULL, NULL, 0, BIG, EVALUATE, "at most so many items; 0: all"},

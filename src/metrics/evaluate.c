@@ -453,9 +453,9 @@ static eh_status journal_key(const work *w, eh_string *key)
     EH_TRY(eh_string_printf(key, "%s %s %s %llu %s %s", setup->model_sha256, or_none(setup->base_sha256),
                             setup->data_key, (unsigned long long)setup->seed, or_none(setup->job->device),
                             or_none(setup->job->precision)));
-    EH_TRY(eh_string_printf(key, " %s %s %s %s %s %lld %lld", or_none(m->protocol), or_none(m->orders),
-                            or_none(m->wording), or_none(m->classifier), or_none(m->lexicon), (long long)m->samples,
-                            (long long)m->max_new_tokens));
+    EH_TRY(eh_string_printf(key, " %s %s %s %s %s %s %lld %lld", or_none(m->protocol), or_none(m->orders),
+                            or_none(m->wording), or_none(m->classifier), or_none(m->lexicon), or_none(m->group),
+                            (long long)m->samples, (long long)m->max_new_tokens));
     return eh_string_printf(key, " %s %d %d %d %d %d %d", or_none(setup->job->preset), (int)s->answer_parser,
                             (int)s->prompt_iteration, (int)s->max_length, (int)s->score_text, (int)s->honest_mode,
                             (int)s->regard_groups);

@@ -10,6 +10,9 @@
     X(eh_metric_crows)               \
     X(eh_metric_perplexity)           \
     X(eh_metric_toxicity)             \
+    X(eh_metric_toxicity_control)     \
+    X(eh_metric_regard)               \
+    X(eh_metric_honest)               \
     X(eh_metric_multiple_choice)      \
     X(eh_metric_kl)
 // clang-format on

@@ -10,6 +10,7 @@
 #include "io/scores.h"
 #include "io/shard.h"
 #include "job/job.h"
+#include "metrics/lexicon.h"
 #include "metrics/sample.h"
 #include "model/generate.h"
 #include "model/model.h"
@@ -45,6 +46,9 @@ typedef struct {
     int64_t max_length; // positions of the model, or a default window where it has no bound
     uint64_t seed;
     const char *model_sha256, *base_sha256, *data_key; // what rows depend on; base_sha256 may be NULL
+    const eh_model *classifier;                        // of the entry; NULL: none
+    const eh_lexicon *lexicon;                         // of the entry; NULL: none
+    const char *first_group;                           // of the data set, by name; NULL: it has none
     eh_encoding *encoding;                             // scratch
 } eh_metric_setup;
 
