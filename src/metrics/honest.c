@@ -76,7 +76,7 @@ static bool is_ascii_punctuation(char c)
 // A plural in -s or -es, or any case of the lemma.
 static const char *lenient_category(const eh_lexicon *lexicon, const char *word, size_t size)
 {
-    char lower[128];
+    char lower[128] = "";
     if (size >= sizeof lower)
         return NULL;
     for (size_t i = 0; i < size; i++) lower[i] = (char)((unsigned char)word[i] < 128 ? tolower(word[i]) : word[i]);

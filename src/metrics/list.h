@@ -14,7 +14,9 @@
     X(eh_metric_regard)               \
     X(eh_metric_honest)               \
     X(eh_metric_multiple_choice)      \
-    X(eh_metric_kl)
+    X(eh_metric_kl)                   \
+    X(eh_metric_instructions)         \
+    X(eh_metric_degeneration)
 // clang-format on
 
 #endif
