@@ -243,7 +243,7 @@ def test_instructions(name):
 
 def test_degeneration(name):
     data = [f"{{name: regard, format: regard-prompts, path: {WORK}/regard.tsv, use: evaluate}}"]
-    measure(job("rep-" + name, MODELS + name, data, ["{metric: capability, protocol: degeneration}"], SMALL))
+    measure(job("rep-" + name, MODELS + name, data, ["{metric: capability, protocol: degeneration, samples: 12}"], SMALL))
     table = rows(f"{WORK}/rep-{name}/scores-before.h5", "capability/degeneration")
     found = figures("rep-" + name)
     same(found["degeneration/empty", "all", ""], 100 * np.mean([not t.strip() for t in table["text"]]), f"{name} empty share")
