@@ -58,7 +58,8 @@ static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
     (void)setup;
     EH_TRY(eh_continuation_columns(table));
     for (int i = 0; i < 3; i++) EH_TRY(eh_score_table_add_column(table, numbers[i], EH_COLUMN_NUMBER, &ignored));
-    return eh_score_table_add_column(table, "copies_prompt", EH_COLUMN_INTEGER, &ignored);
+    EH_TRY(eh_score_table_add_column(table, "copies_prompt", EH_COLUMN_INTEGER, &ignored));
+    return eh_score_table_add_column(table, "ids", EH_COLUMN_TEXT, &ignored);
 }
 
 // Different n-grams / n-grams; NaN if there are none.
@@ -83,6 +84,18 @@ static bool copies(const eh_ids *prompt, const int32_t *ids, int64_t count)
     return false;
 }
 
+static eh_status note_ids(const eh_answer_text *answer, eh_score_table *table, int64_t row)
+{
+    eh_string list = {0};
+    eh_status status = eh_string_append(&list, "", 0);
+    for (int64_t i = 0; i < answer->count && status == EH_OK; i++)
+        status = eh_string_printf(&list, "%s%d", i > 0 ? " " : "", (int)answer->ids[i]);
+    if (status == EH_OK)
+        status = eh_rows_text(table, row, "ids", list.bytes);
+    eh_string_deinit(&list);
+    return status;
+}
+
 static eh_status score(const eh_metric_setup *setup, const eh_item *item, const eh_answers *answers,
                        eh_score_table *table)
 {
@@ -98,6 +111,7 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
         eh_rows_number(table, row, "distinct_2", distinct(answer->ids, answer->count, 2));
         eh_rows_number(table, row, "repetition", 1 - distinct(answer->ids, answer->count, 4));
         eh_rows_integer(table, row, "copies_prompt", copies(&prompt, answer->ids, answer->count));
+        EH_TRY_OR(done, note_ids(answer, table, row));
     }
     if (status == EH_OK && answers->text_count == 0)
         status = eh_continuation_no_prompt(item, table);

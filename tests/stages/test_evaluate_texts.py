@@ -244,26 +244,23 @@ def test_instructions(name):
 def test_degeneration(name):
     data = [f"{{name: regard, format: regard-prompts, path: {WORK}/regard.tsv, use: evaluate}}"]
     measure(job("rep-" + name, MODELS + name, data, ["{metric: capability, protocol: degeneration, samples: 12}"], SMALL))
+    prompts = [l.split("\t")[0] for l in open(f"{WORK}/regard.tsv", encoding="utf-8").read().split("\n")[1:] if l]
     table = rows(f"{WORK}/rep-{name}/scores-before.h5", "capability/degeneration")
     found = figures("rep-" + name)
     same(found["degeneration/empty", "all", ""], 100 * np.mean([not t.strip() for t in table["text"]]), f"{name} empty share")
     same(found["degeneration/ended", "all", ""], 100 * table["ended"].mean(), f"{name} ended share")
     same(found["degeneration/distinct-2", "all", ""], np.nanmean(table["distinct_2"]), f"{name} distinct-2")
-    # Texts that decode and encode to the same ids show the n-gram counts.
     tokenizer = transformers.AutoTokenizer.from_pretrained(MODELS + name)
-    checked = 0
-    for i, text in enumerate(table["text"]):
-        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) != table["tokens"][i]:
-            continue
-        grams = lambda n: [tuple(ids[k:k + n]) for k in range(len(ids) - n + 1)]
-        if all(grams(n) for n in (1, 2, 4)):
-            wanted = [len(set(grams(n))) / len(grams(n)) for n in (1, 2, 4)]
-            mine = [table["distinct_1"][i], table["distinct_2"][i], 1 - table["repetition"][i]]
-            checked += 1
-            if not np.allclose(mine, wanted, atol=1e-9):
-                check(False, f"{name} text {i}: {mine} {wanted}")
-    check(checked >= 3 or name == "t5-a", f"{name}: the n-grams of {checked} texts counted again")
+    for i, text in enumerate(table["ids"]):
+        ids = [int(x) for x in text.split()]
+        prompt = tokenizer(prompts[int(table["item"][i])], add_special_tokens=False)["input_ids"]
+        grams = lambda n, of=ids: [tuple(of[k:k + n]) for k in range(len(of) - n + 1)]
+        wanted = [len(set(grams(n))) / len(grams(n)) if grams(n) else math.nan for n in (1, 2, 4)]
+        mine = [table["distinct_1"][i], table["distinct_2"][i], 1 - table["repetition"][i]]
+        copied = bool(set(grams(min(8, len(prompt)))) & set(grams(min(8, len(prompt)), prompt)))
+        if len(ids) != table["tokens"][i] or not np.allclose(mine, wanted, atol=1e-9, equal_nan=True) or copied != table["copies_prompt"][i]:
+            check(False, f"{name} text {i}: {mine} {wanted} {copied}")
+    check(len(table["ids"]) == 96, f"{name}: the n-grams of {len(table['ids'])} texts counted again")
 
 
 def test_lexicon():
