@@ -159,6 +159,7 @@ typedef struct {
     eh_model *classifier;
     eh_tokenizer *classifier_tokenizer;
     eh_lexicon *lexicon;
+    eh_word_counts *words;
 } inputs;
 
 static void inputs_deinit(inputs *in)
@@ -170,6 +171,7 @@ static void inputs_deinit(inputs *in)
     eh_model_close(&in->classifier);
     eh_tokenizer_close(&in->classifier_tokenizer);
     eh_lexicon_close(&in->lexicon);
+    eh_word_counts_free(&in->words);
 }
 
 // The data set's first group by name.
@@ -194,6 +196,8 @@ static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const
         EH_TRY(eh_shards_read(in->shards, data->name, &in->examples));
         EH_TRY(eh_shards_attribute(in->shards, data->name, "key", &in->key));
     }
+    if (metric->wants_words)
+        EH_TRY(eh_word_counts_new(&in->examples, &in->words));
     if (settings->lexicon != NULL)
         EH_TRY(eh_lexicon_open(settings->lexicon, &in->lexicon));
     if ((metric->answers & EH_CLASSES) == 0 || settings->classifier == NULL)
@@ -224,6 +228,7 @@ static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_
     setup.data_key = in.key;
     setup.classifier = in.classifier;
     setup.lexicon = in.lexicon;
+    setup.words = in.words;
     setup.first_group = first_group(&in.examples);
     eh_evaluator evaluator = {.comm = stage->comm,
                               .log = &stage->log,

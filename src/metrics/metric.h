@@ -12,6 +12,7 @@
 #include "job/job.h"
 #include "metrics/lexicon.h"
 #include "metrics/sample.h"
+#include "metrics/words.h"
 #include "model/generate.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
@@ -48,6 +49,7 @@ typedef struct {
     const char *model_sha256, *base_sha256, *data_key; // what rows depend on; base_sha256 may be NULL
     const eh_model *classifier;                        // of the entry; NULL: none
     const eh_lexicon *lexicon;                         // of the entry; NULL: none
+    const eh_word_counts *words;                       // of the data set, where the metric wants them
     const char *first_group;                           // of the data set, by name; NULL: it has none
     eh_encoding *encoding;                             // scratch
 } eh_metric_setup;
@@ -114,6 +116,7 @@ typedef struct eh_metric {
     int answers;          // eh_answers_kind, or'ed: what the evaluator must supply
     // Makes the metric's own items from the setup alone, in place of a data set's; `formats` is "" then. May be NULL.
     eh_status (*items)(const eh_metric_setup *setup, eh_examples *examples);
+    bool wants_words; // setup->words, for its null pickers
     bool unseen_only; // of a data set that is trained on, take the held-out part alone
     // EH_INPUT with the reason if this kind of model (or this entry of the job) can't be measured. May be NULL.
     eh_status (*check)(const eh_metric_setup *setup);

@@ -28,10 +28,11 @@ eh_status eh_stereoset_columns(eh_score_table *table, const char *prefix, eh_col
 
 // --- Which scores a table has -------------------------------------------------------------------------------------
 
-typedef enum { OFFICIAL, SUM, MEAN, BYTE, MAIN } division;
+typedef enum { OFFICIAL, SUM, MEAN, BYTE, MAIN, LONGEST, FREQUENT, RANDOM } division;
 
 typedef struct {
     char name[16];
+    const char *null_picker; // NULL: the model's own
     division division;
     int64_t columns[EH_STEREOSET_LABELS], tokens[EH_STEREOSET_LABELS], bytes[EH_STEREOSET_LABELS];
 } score_kind;
@@ -53,6 +54,24 @@ static bool find_columns(const eh_score_table *table, const char *prefix, int64_
 // The forms a likelihood may have: a decoder has the one without a name; the first that is there makes the main score.
 static const char *const forms[] = {"", "prompted", "continue", "infill", "pll", "nsp"};
 
+// Scores of sentences that no model has made: their length, their words' frequency, and chance.
+static int add_null_pickers(const eh_score_table *table, score_kind scores[SCORES_MOST], int count)
+{
+    static const struct {
+        const char *name, *columns;
+        division division;
+    } nulls[] = {
+        {"longest", "bytes", LONGEST}, {"frequent-words", "word_frequency", FREQUENT}, {"random", NULL, RANDOM}};
+    for (size_t n = 0; n < sizeof nulls / sizeof *nulls; n++) {
+        score_kind kind = {.null_picker = nulls[n].name, .division = nulls[n].division};
+        if (nulls[n].columns != NULL && !find_columns(table, nulls[n].columns, kind.columns))
+            continue;
+        EH_ASSERT(count < SCORES_MOST);
+        scores[count++] = kind;
+    }
+    return count;
+}
+
 static int find_scores(const eh_score_table *table, score_kind scores[SCORES_MOST])
 {
     int count = 0;
@@ -60,7 +79,7 @@ static int find_scores(const eh_score_table *table, score_kind scores[SCORES_MOS
     for (size_t f = 0; f < sizeof forms / sizeof *forms; f++) {
         char prefix[48];
         const char *joint = forms[f][0] == '\0' ? "" : "_";
-        score_kind kind;
+        score_kind kind = {.null_picker = NULL};
         snprintf(prefix, sizeof prefix, "%s%slog_likelihood", forms[f], joint);
         if (!find_columns(table, prefix, kind.columns))
             continue;
@@ -84,11 +103,13 @@ static int find_scores(const eh_score_table *table, score_kind scores[SCORES_MOS
     score_kind official = {.name = "official", .division = OFFICIAL};
     if (find_columns(table, "official", official.columns) && count < SCORES_MOST)
         scores[count++] = official;
-    return count;
+    return count == 0 ? 0 : add_null_pickers(table, scores, count);
 }
 
 static double score_of(const eh_score_table *table, const score_kind *kind, bool intrasentence, int64_t row, int label)
 {
+    if (kind->division == LONGEST)
+        return (double)eh_row_integer(table, kind->columns[label], row);
     const double sum = eh_row_number(table, kind->columns[label], row);
     const division d = kind->division == MAIN ? (intrasentence ? SUM : MEAN) : kind->division;
     if (d == MEAN)
@@ -122,6 +143,15 @@ static void fill_values(const double score[EH_STEREOSET_LABELS], double *values)
     const double ties = (s == best) + (a == best) + (u == best);
     values[CHOSE_S] = (s == best) / ties;
     values[CHOSE_A] = (a == best) / ties;
+}
+
+// What a random order of the three sentences gives on average; a margin has no meaning then.
+static void fill_chance(double *values)
+{
+    memset(values, 0, VALUES * sizeof *values);
+    values[HAS] = values[R] = values[R_TIE] = 1;
+    values[P] = values[P_TIE] = 0.5;
+    values[CHOSE_S] = values[CHOSE_A] = 1.0 / 3;
 }
 
 // --- Figures of a scope and score, in this order ------------------------------------------------------------------
@@ -222,6 +252,8 @@ void eh_stereoset_summarise(const eh_sample *sample, const double *totals, int64
             eh_figure *f = figures + (scope * scores + k) * FIGURES;
             summarise_score(&macro[k], sums + 1 + k * VALUES, f);
             for (int i = MACRO_LM; i <= MACRO_TIE_ICAT; i++) f[i].n = f[MICRO_SS].n;
+            if (sample->figures[f - figures].null_picker[0] != '\0') // not in nats
+                f[MEAN_MARGIN] = f[MEAN_SENSE] = (eh_figure){NAN, 0};
         }
     }
 }
@@ -239,6 +271,8 @@ static eh_status add_figures(eh_sample_builder *builder, const score_kind *score
                                    .main = k == 0 && (i <= MACRO_ICAT || i == MEAN_MARGIN)};
             snprintf(info.name, sizeof info.name, "%s", figure_table[i].name);
             snprintf(info.score, sizeof info.score, "%.15s", scores[k].name);
+            snprintf(info.null_picker, sizeof info.null_picker, "%s",
+                     scores[k].null_picker == NULL ? "" : scores[k].null_picker);
             snprintf(info.unit, sizeof info.unit, "%s", figure_table[i].unit);
             EH_TRY(eh_sample_figure(builder, &info));
         }
@@ -289,11 +323,14 @@ static eh_status add_items(eh_sample_builder *builder, const eh_score_table *tab
         const char *task = eh_row_text(table, facts->task, row);
         bool any = false;
         for (int k = 0; k < count; k++) {
-            double score[EH_STEREOSET_LABELS];
-            for (int l = 0; l < EH_STEREOSET_LABELS; l++)
+            double score[EH_STEREOSET_LABELS] = {0};
+            for (int l = 0; l < EH_STEREOSET_LABELS && scores[k].division != RANDOM; l++)
                 score[l] = score_of(table, &scores[k], strcmp(task, "intrasentence") == 0, row, l);
-            fill_values(score, values + k * VALUES);
-            any = any || values[k * VALUES + HAS] > 0;
+            if (scores[k].division == RANDOM)
+                fill_chance(values + k * VALUES);
+            else
+                fill_values(score, values + k * VALUES);
+            any = any || (scores[k].null_picker == NULL && values[k * VALUES + HAS] > 0);
         }
         char stratum[EH_FIGURE_NAME];
         int32_t cluster_index, stratum_index;

@@ -30,6 +30,14 @@ EH_CHECKED eh_status eh_stereoset_columns(eh_score_table *table, const char *pre
 EH_CHECKED eh_status eh_stereoset_prepare(const eh_score_table *table, eh_sample *sample);
 void eh_stereoset_summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures);
 
+// The orders in which a question offers its sentences: [order][position] is the place in the file.
+#define EH_STEREOSET_ORDERS 6
+extern const int eh_stereoset_orders[EH_STEREOSET_ORDERS][3];
+// Figures of a table of chosen answers; `study`: the generated reading bears the study's name and is the main one.
+EH_CHECKED eh_status eh_stereoset_prepare_choices(const eh_score_table *table, eh_sample *sample, bool study);
+void eh_stereoset_summarise_choices(const eh_sample *sample, const double *totals, int64_t cluster_count,
+                                    eh_figure *figures);
+
 // The three scores of the study's pooled counts (PROTOCOL 2.4), with its rounding; 0 where a denominator is 0.
 typedef struct {
     double lms, ss, icat;

@@ -367,6 +367,7 @@ static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
     EH_TRY(eh_score_table_add_column(table, "target", EH_COLUMN_TEXT, &ignored[0]));
     EH_TRY(eh_stereoset_columns(table, "position", EH_COLUMN_INTEGER, ignored));
     EH_TRY(eh_stereoset_columns(table, "bytes", EH_COLUMN_INTEGER, ignored));
+    EH_TRY(eh_stereoset_columns(table, "word_frequency", EH_COLUMN_NUMBER, ignored));
     if (setup->kind == EH_DECODER) {
         EH_TRY(eh_stereoset_columns(table, "log_likelihood", EH_COLUMN_NUMBER, ignored));
         EH_TRY(eh_stereoset_columns(table, "tokens", EH_COLUMN_INTEGER, ignored));
@@ -430,6 +431,7 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
     for (int l = 0; l < EH_STEREOSET_LABELS; l++) {
         set_integer(table, row, "", "position", l, stereoset.position[l]);
         set_integer(table, row, "", "bytes", l, (int64_t)strlen(stereoset.sentences[l]));
+        set_number(table, row, "", "word_frequency", l, eh_word_frequency(setup->words, stereoset.sentences[l]));
     }
     if (setup->kind == EH_DECODER)
         score_decoder(&stereoset, answers, table, row);
@@ -448,6 +450,7 @@ const eh_metric eh_metric_stereoset_likelihood = {
     .protocol = "likelihood",
     .formats = "stereoset",
     .answers = EH_LIKELIHOODS,
+    .wants_words = true,
     .check = check,
     .columns = columns,
     .requests = requests_of,
