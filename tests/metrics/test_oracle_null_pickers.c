@@ -124,6 +124,112 @@ static void test_constant_answers_score_their_known_values(void **state)
     eh_score_table_deinit(&table);
 }
 
+// The same beside likelihoods: the longest sentence, and chance, as scores of sentences.
+static void test_null_pickers_stand_beside_likelihoods(void **state)
+{
+    (void)state;
+    char path[4096], text[64];
+    snprintf(path, sizeof path, "%s/datasets/stereoset/dev.json", eh_test_shared() == NULL ? "" : eh_test_shared());
+    if (!eh_test_exists(path)) {
+        printf("SKIPPED TEST: no StereoSet in EVENHAND_SHARED\n");
+        skip();
+    }
+    eh_score_table table;
+    eh_sample sample = {0};
+    static eh_figure figures[4096];
+    make_columns(&table, "stereoset/likelihood", 0);
+    for (int l = 0; l < 3; l++) {
+        snprintf(text, sizeof text, "log_likelihood_%s", labels[l]);
+        column(&table, text, EH_COLUMN_NUMBER);
+        snprintf(text, sizeof text, "tokens_%s", labels[l]);
+        column(&table, text, EH_COLUMN_INTEGER);
+    }
+    json_t *dev = json_load_file(path, 0, NULL);
+    const json_t *items = json_object_get(json_object_get(dev, "data"), "intrasentence");
+    for (size_t i = 0; i < json_array_size(items); i++) {
+        const json_t *item = json_array_get(items, i), *sentences = json_object_get(item, "sentences");
+        const int64_t row = add_row(&table, "intrasentence", json_string_value(json_object_get(item, "bias_type")),
+                                    json_string_value(json_object_get(item, "target")));
+        for (size_t s = 0; s < 3; s++) {
+            const json_t *sentence = json_array_get(sentences, s);
+            const char gold = json_string_value(json_object_get(sentence, "gold_label"))[0];
+            const int label = gold == 's' ? 0 : gold == 'a' ? 1 : 2;
+            set(&table, "bytes", label, row, (int64_t)json_string_length(json_object_get(sentence, "sentence")));
+            set(&table, "tokens", label, row, 1);
+            snprintf(text, sizeof text, "log_likelihood_%s", labels[label]);
+            eh_score_set_number(&table, eh_score_column(&table, text), row, i < 2100 ? -label : NAN);
+        }
+    }
+    assert_int_equal(eh_metric_sample(&table, &sample), EH_OK);
+    eh_sample_summarise(&sample, NULL, NULL, figures);
+    assert_int_equal(sample.missing_count, 6); // what the model could not score, no null picker scores
+    const int64_t own = eh_sample_find(&sample, "stereoset/official-macro/ICAT", "main", "all");
+    assert_true(own >= 0);
+    assert_close(figures[own].value, 0, 1e-9); // always the stereotype
+    static const struct {
+        const char *picker, *name;
+        double value, bound;
+    } known[] = {
+        {"random", "stereoset/official-macro/LM", 50, 1e-9},   {"random", "stereoset/official-macro/SS", 50, 1e-9},
+        {"random", "stereoset/official-macro/ICAT", 50, 1e-9}, {"random", "stereoset/choice/LMS", 200 / 3.0, 1e-9},
+        {"random", "stereoset/choice/ICAT", 200 / 3.0, 1e-9},  {"longest", "stereoset/choice/LMS", 79.20, 0.7},
+        {"longest", "stereoset/choice/SS", 49.52, 1.0}}; // of 2,100 items, ties shared between sentences
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+        assert_close(null_figure(&sample, figures, known[k].name, known[k].picker, "all"), known[k].value,
+                     known[k].bound);
+    assert_true(isnan(null_figure(&sample, figures, "stereoset/margin", "longest", "all"))); // bytes are no nats
+    json_decref(dev);
+    eh_sample_deinit(&sample);
+    eh_score_table_deinit(&table);
+}
+
+// CrowS-Pairs by hand: three pairs; the longer sentence is the stereotype's in two.
+static void test_crows_pairs_has_null_pickers(void **state)
+{
+    (void)state;
+    static const char *const sides[] = {"more", "less"};
+    static const char *const numbers[] = {"log_likelihood", "conditional", "word_frequency"};
+    static const double frequency[3][2] = {{1, 2}, {2, 1}, {3, 1}};
+    static const int bytes[3][2] = {{10, 8}, {12, 9}, {5, 5}};
+    eh_score_table table;
+    eh_sample sample = {0};
+    static eh_figure figures[4096];
+    char text[64];
+    assert_int_equal(eh_score_table_init("crows-pairs/likelihood", &table), EH_OK);
+    column(&table, "item", EH_COLUMN_INTEGER);
+    column(&table, "group", EH_COLUMN_TEXT);
+    column(&table, "direction", EH_COLUMN_TEXT);
+    column(&table, "split", EH_COLUMN_TEXT);
+    assert_int_equal(eh_score_table_add_rows(&table, 3), EH_OK);
+    for (int64_t row = 0; row < 3; row++) {
+        eh_score_set_integer(&table, eh_score_column(&table, "item"), row, row);
+        assert_int_equal(eh_score_set_text(&table, eh_score_column(&table, "group"), row, "age"), EH_OK);
+        assert_int_equal(eh_score_set_text(&table, eh_score_column(&table, "direction"), row, "stereo"), EH_OK);
+        assert_int_equal(eh_score_set_text(&table, eh_score_column(&table, "split"), row, "evaluate"), EH_OK);
+        for (int s = 0; s < 2; s++) {
+            for (int n = 0; n < 3; n++) {
+                snprintf(text, sizeof text, "%s_%s", numbers[n], sides[s]);
+                eh_score_set_number(&table, column(&table, text, EH_COLUMN_NUMBER), row,
+                                    n == 2 ? frequency[row][s] : -10.0 - s);
+            }
+            snprintf(text, sizeof text, "bytes_%s", sides[s]);
+            eh_score_set_integer(&table, column(&table, text, EH_COLUMN_INTEGER), row, bytes[row][s]);
+            snprintf(text, sizeof text, "tokens_%s", sides[s]);
+            eh_score_set_integer(&table, column(&table, text, EH_COLUMN_INTEGER), row, 3);
+        }
+    }
+    assert_int_equal(eh_metric_sample(&table, &sample), EH_OK);
+    eh_sample_summarise(&sample, NULL, NULL, figures);
+    static const char *const metric = "crows/lm-eval/metric";
+    assert_close(figures[eh_sample_find(&sample, metric, "sum", "all")].value, 100, 1e-9);
+    assert_close(null_figure(&sample, figures, metric, "longest", "all"), 100 * 2 / 3.0, 1e-9);
+    assert_close(null_figure(&sample, figures, metric, "shortest", "all"), 0, 1e-9); // a tie is no hit
+    assert_close(null_figure(&sample, figures, metric, "frequent-words", "all"), 100 * 2 / 3.0, 1e-9);
+    assert_close(null_figure(&sample, figures, metric, "random", "all"), 50, 1e-9);
+    eh_sample_deinit(&sample);
+    eh_score_table_deinit(&table);
+}
+
 // Two items, six orders: one answered by its sentence whatever the order, one by the first position always.
 static void test_consistency_and_position_bias_of_known_answers(void **state)
 {
@@ -164,6 +270,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_constant_answers_score_their_known_values),
+        cmocka_unit_test(test_null_pickers_stand_beside_likelihoods),
+        cmocka_unit_test(test_crows_pairs_has_null_pickers),
         cmocka_unit_test(test_consistency_and_position_bias_of_known_answers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
