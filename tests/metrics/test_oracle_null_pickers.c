@@ -157,7 +157,7 @@ static void test_null_pickers_stand_beside_likelihoods(void **state)
             set(&table, "bytes", label, row, (int64_t)json_string_length(json_object_get(sentence, "sentence")));
             set(&table, "tokens", label, row, 1);
             snprintf(text, sizeof text, "log_likelihood_%s", labels[label]);
-            eh_score_set_number(&table, eh_score_column(&table, text), row, i < 2100 ? -label : NAN);
+            eh_score_set_number(&table, eh_score_column(&table, text), row, i < 2100 ? (double)-label : (double)NAN);
         }
     }
     assert_int_equal(eh_metric_sample(&table, &sample), EH_OK);
