@@ -1,6 +1,7 @@
 // Ranks finish together (within 5 %) on very unequal items. Time is modelled, not measured: a rank asks for its next
 // chunk when it has worked through the last one, and an item takes its cost times what the estimate is off by.
 #include <math.h>
+#include <stdio.h>
 
 #include "comm/comm.h"
 #include "core/memory.h"
