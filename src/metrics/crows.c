@@ -298,6 +298,8 @@ static double side_score(const eh_score_table *table, int64_t row, int kind, int
 {
     char name[48];
     snprintf(name, sizeof name, "%s_%s", kinds[kind].column, side_names[side]);
+    if (kinds[kind].division == CHANCE)
+        return eh_null_random(eh_row_integer(table, eh_score_column(table, "item"), row), side);
     if (strcmp(kinds[kind].column, "bytes") == 0) {
         const double bytes = (double)eh_row_integer(table, eh_score_column(table, name), row);
         return kinds[kind].division == LEAST ? -bytes : bytes;
@@ -324,10 +326,6 @@ static bool fill_values(const eh_score_table *table, int64_t row, const int *fou
         v[HAS] = 1;
         v[HIT] = more > less;
         v[NEUTRAL] = more == less;
-        if (kinds[found[k]].division == CHANCE) {
-            v[HIT] = 0.5;
-            v[NEUTRAL] = 0;
-        }
         v[MARGIN] = more - less;
         v[DISTANCE] = fabs(more - less);
     }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/philox.h"
 #include "metrics/sample_internal.h"
 
 static void free_names(char **names, int64_t count)
@@ -88,6 +89,11 @@ void eh_sample_scope_sums(const eh_sample *sample, const double *totals, int64_t
 void eh_sample_cluster_sums(const eh_sample *sample, const double *totals, int64_t cluster, int64_t scope, double *sums)
 {
     eh_sample_scope_sums(sample, totals + eh_sample_totals_count(sample, cluster), 1, scope, sums);
+}
+
+double eh_null_random(int64_t item, int option)
+{
+    return eh_random_uniform(0, EH_STREAM_NULL_PICKER, (uint64_t)item * 16 + (uint64_t)option);
 }
 
 // --- Alignment of two samples ---------------------------------------------------------------------------------

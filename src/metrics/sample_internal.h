@@ -44,6 +44,9 @@ static inline eh_figure eh_figure_ratio(double factor, double numerator, double 
     return (eh_figure){.value = denominator > 0 ? factor * numerator / denominator : NAN, .n = (int64_t)denominator};
 }
 
+// What a null picker that answers at random goes by: uniform, and always the same for an item's option.
+double eh_null_random(int64_t item, int option);
+
 // Columns of a score table by name. EH_INPUT with table and column if it is missing.
 EH_CHECKED eh_status eh_need_column(const eh_score_table *table, const char *name, int64_t *column);
 double eh_row_number(const eh_score_table *table, int64_t column, int64_t row);

@@ -54,7 +54,7 @@ static bool find_columns(const eh_score_table *table, const char *prefix, int64_
 // The forms a likelihood may have: a decoder has the one without a name; the first that is there makes the main score.
 static const char *const forms[] = {"", "prompted", "continue", "infill", "pll", "nsp"};
 
-// Scores of sentences that no model has made: their length, their words' frequency, and chance.
+// Scores of sentences that no model has made: their length, their words' frequency, and a draw.
 static int add_null_pickers(const eh_score_table *table, score_kind scores[SCORES_MOST], int count)
 {
     static const struct {
@@ -143,15 +143,6 @@ static void fill_values(const double score[EH_STEREOSET_LABELS], double *values)
     const double ties = (s == best) + (a == best) + (u == best);
     values[CHOSE_S] = (s == best) / ties;
     values[CHOSE_A] = (a == best) / ties;
-}
-
-// What a random order of the three sentences gives on average; a margin has no meaning then.
-static void fill_chance(double *values)
-{
-    memset(values, 0, VALUES * sizeof *values);
-    values[HAS] = values[R] = values[R_TIE] = 1;
-    values[P] = values[P_TIE] = 0.5;
-    values[CHOSE_S] = values[CHOSE_A] = 1.0 / 3;
 }
 
 // --- Figures of a scope and score, in this order ------------------------------------------------------------------
@@ -324,12 +315,11 @@ static eh_status add_items(eh_sample_builder *builder, const eh_score_table *tab
         bool any = false;
         for (int k = 0; k < count; k++) {
             double score[EH_STEREOSET_LABELS] = {0};
-            for (int l = 0; l < EH_STEREOSET_LABELS && scores[k].division != RANDOM; l++)
-                score[l] = score_of(table, &scores[k], strcmp(task, "intrasentence") == 0, row, l);
-            if (scores[k].division == RANDOM)
-                fill_chance(values + k * VALUES);
-            else
-                fill_values(score, values + k * VALUES);
+            for (int l = 0; l < EH_STEREOSET_LABELS; l++)
+                score[l] = scores[k].division == RANDOM
+                               ? eh_null_random(eh_row_integer(table, facts->item, row), l)
+                               : score_of(table, &scores[k], strcmp(task, "intrasentence") == 0, row, l);
+            fill_values(score, values + k * VALUES);
             any = any || (scores[k].null_picker == NULL && values[k * VALUES + HAS] > 0);
         }
         char stratum[EH_FIGURE_NAME];

@@ -162,12 +162,17 @@ static void fill_values(const eh_score_table *table, int64_t row, double *values
     values[AGREE_CL] = values[AGREE_CL_OF] > 0 && constrained == likelihood;
     values[ALL_ORDERS] = f.order_count == EH_STEREOSET_ORDERS;
     values[UNPARSED_IS_UNRELATED] = (double)eh_row_integer(table, eh_score_column(table, "unparsed_is_unrelated"), row);
-    for (int n = 0; n < RANDOM; n++) {
-        const int place = n == LONGEST ? greatest(f.bytes) : n == FREQUENT ? greatest(f.frequency) : n;
+    double draws[3];
+    const int64_t item = eh_row_integer(table, eh_score_column(table, "item"), row);
+    for (int p = 0; p < 3; p++) draws[p] = eh_null_random(item, p);
+    for (int n = 0; n < NULLS; n++) {
+        const int place = n == LONGEST    ? greatest(f.bytes)
+                          : n == FREQUENT ? greatest(f.frequency)
+                          : n == RANDOM   ? greatest(draws)
+                                          : n;
         values[FIRST_NULL + n * NULL_VALUES + NULL_S] = f.label_at[place] == EH_STEREOTYPE;
         values[FIRST_NULL + n * NULL_VALUES + NULL_A] = f.label_at[place] == EH_ANTI_STEREOTYPE;
     }
-    for (int v = 0; v < NULL_VALUES; v++) values[FIRST_NULL + RANDOM * NULL_VALUES + v] = 1.0 / 3; // expected
 }
 
 // --- Figures --------------------------------------------------------------------------------------------------------

@@ -169,11 +169,12 @@ static void test_null_pickers_stand_beside_likelihoods(void **state)
     static const struct {
         const char *picker, *name;
         double value, bound;
-    } known[] = {
-        {"random", "stereoset/official-macro/LM", 50, 1e-9},   {"random", "stereoset/official-macro/SS", 50, 1e-9},
-        {"random", "stereoset/official-macro/ICAT", 50, 1e-9}, {"random", "stereoset/choice/LMS", 200 / 3.0, 1e-9},
-        {"random", "stereoset/choice/ICAT", 200 / 3.0, 1e-9},  {"longest", "stereoset/choice/LMS", 79.20, 0.7},
-        {"longest", "stereoset/choice/SS", 49.52, 1.0}}; // of 2,100 items, ties shared between sentences
+    } known[] = {// 2,100 items: four standard errors for what is drawn; ties are shared between sentences
+                 {"random", "stereoset/official-macro/LM", 50, 4},
+                 {"random", "stereoset/micro/SS", 50, 4.4},
+                 {"random", "stereoset/choice/LMS", 200 / 3.0, 4.2},
+                 {"longest", "stereoset/choice/LMS", 79.20, 0.7},
+                 {"longest", "stereoset/choice/SS", 49.52, 1.0}};
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
         assert_close(null_figure(&sample, figures, known[k].name, known[k].picker, "all"), known[k].value,
                      known[k].bound);
@@ -225,7 +226,8 @@ static void test_crows_pairs_has_null_pickers(void **state)
     assert_close(null_figure(&sample, figures, metric, "longest", "all"), 100 * 2 / 3.0, 1e-9);
     assert_close(null_figure(&sample, figures, metric, "shortest", "all"), 0, 1e-9); // a tie is no hit
     assert_close(null_figure(&sample, figures, metric, "frequent-words", "all"), 100 * 2 / 3.0, 1e-9);
-    assert_close(null_figure(&sample, figures, metric, "random", "all"), 50, 1e-9);
+    const double random = null_figure(&sample, figures, metric, "random", "all");
+    assert_true(random >= 0 && random <= 100);
     eh_sample_deinit(&sample);
     eh_score_table_deinit(&table);
 }
