@@ -28,7 +28,7 @@ eh_status eh_stereoset_columns(eh_score_table *table, const char *prefix, eh_col
 
 // --- Which scores a table has -------------------------------------------------------------------------------------
 
-typedef enum { OFFICIAL, SUM, MEAN, BYTE, MAIN, LONGEST, FREQUENT, RANDOM } division;
+typedef enum { OFFICIAL, SUM, MEAN, BYTE, MAIN, LONGEST, FREQUENT, RANDOM, NO_CONTEXT } division;
 
 typedef struct {
     char name[16];
@@ -54,17 +54,22 @@ static bool find_columns(const eh_score_table *table, const char *prefix, int64_
 // The forms a likelihood may have: a decoder has the one without a name; the first that is there makes the main score.
 static const char *const forms[] = {"", "prompted", "continue", "infill", "pll", "nsp"};
 
-// Scores of sentences that no model has made: their length, their words' frequency, and a draw.
+// Scores of sentences that no model has made: their length, their words' frequency, a draw, and the model's own
+// of sentences without their context.
 static int add_null_pickers(const eh_score_table *table, score_kind scores[SCORES_MOST], int count)
 {
     static const struct {
         const char *name, *columns;
         division division;
-    } nulls[] = {
-        {"longest", "bytes", LONGEST}, {"frequent-words", "word_frequency", FREQUENT}, {"random", NULL, RANDOM}};
+    } nulls[] = {{"longest", "bytes", LONGEST},
+                 {"frequent-words", "word_frequency", FREQUENT},
+                 {"random", NULL, RANDOM},
+                 {"no-context", "no_context_log_likelihood", NO_CONTEXT}};
     for (size_t n = 0; n < sizeof nulls / sizeof *nulls; n++) {
         score_kind kind = {.null_picker = nulls[n].name, .division = nulls[n].division};
         if (nulls[n].columns != NULL && !find_columns(table, nulls[n].columns, kind.columns))
+            continue;
+        if (kind.division == NO_CONTEXT && !find_columns(table, "no_context_tokens", kind.tokens))
             continue;
         EH_ASSERT(count < SCORES_MOST);
         scores[count++] = kind;
@@ -112,7 +117,7 @@ static double score_of(const eh_score_table *table, const score_kind *kind, bool
         return (double)eh_row_integer(table, kind->columns[label], row);
     const double sum = eh_row_number(table, kind->columns[label], row);
     const division d = kind->division == MAIN ? (intrasentence ? SUM : MEAN) : kind->division;
-    if (d == MEAN)
+    if (d == MEAN || d == NO_CONTEXT)
         return sum / (double)eh_row_integer(table, kind->tokens[label], row);
     if (d == BYTE)
         return sum / (double)eh_row_integer(table, kind->bytes[label], row);
@@ -243,8 +248,11 @@ void eh_stereoset_summarise(const eh_sample *sample, const double *totals, int64
             eh_figure *f = figures + (scope * scores + k) * FIGURES;
             summarise_score(&macro[k], sums + 1 + k * VALUES, f);
             for (int i = MACRO_LM; i <= MACRO_TIE_ICAT; i++) f[i].n = f[MICRO_SS].n;
-            if (sample->figures[f - figures].null_picker[0] != '\0') // not in nats
-                f[MEAN_MARGIN] = f[MEAN_SENSE] = (eh_figure){NAN, 0};
+            if (sample->figures[f - figures].null_picker[0] == '\0')
+                continue;
+            f[MEAN_MARGIN] = f[MEAN_SENSE] = (eh_figure){NAN, 0}; // not in nats
+            // A rule for some of the model's items only has no place beside its figures.
+            for (int i = 0; i < FIGURES && sums[1 + k * VALUES + HAS] < sums[1 + HAS]; i++) f[i] = (eh_figure){NAN, 0};
         }
     }
 }

@@ -17,8 +17,8 @@
 #include "metrics/stereoset_internal.h"
 
 // What a sequence was asked for: a label and one of these.
-typedef enum { CONTINUE, PROMPTED, INFILL, PLL, OFFICIAL, NEXT, FORMS } form;
-static const char *const form_names[FORMS] = {"continue", "prompted", "infill", "pll", "official", "nsp"};
+typedef enum { CONTINUE, PROMPTED, INFILL, PLL, OFFICIAL, NEXT, NO_CONTEXT, FORMS } form;
+static const char *const form_names[FORMS] = {"continue", "prompted", "infill", "pll", "official", "nsp", "no_context"};
 
 static int32_t tag_of(form f, int label)
 {
@@ -63,12 +63,33 @@ static eh_status ask_decoder(const eh_metric_setup *setup, const eh_stereoset_it
         eh_request_tag(requests, tag_of(OFFICIAL, l));
         if (item->intrasentence && sentence.count > 1)
             EH_TRY_OR(done, eh_request_continuation(requests, sentence.ids, 1, sentence.ids + 1, sentence.count - 1));
+        eh_request_tag(requests, tag_of(NO_CONTEXT, l));
+        if (!item->intrasentence)
+            EH_TRY_OR(done, eh_request_continuation(requests, context.ids, 1, sentence.ids, sentence.count));
     }
 done:
     eh_ids_deinit(&context);
     eh_ids_deinit(&sentence);
     eh_string_deinit(&text);
     return status;
+}
+
+// The null picker that has not read the context, between sentences.
+static void score_no_context(const eh_answers *answers, eh_score_table *table, int64_t row)
+{
+    for (int l = 0; l < EH_STEREOSET_LABELS; l++) {
+        int64_t tokens;
+        const double sum = eh_answer_tagged(answers, tag_of(NO_CONTEXT, l), &tokens);
+        set_number(table, row, "no_context", "log_likelihood", l, sum);
+        set_integer(table, row, "no_context", "tokens", l, tokens);
+    }
+}
+
+static eh_status no_context_columns(eh_score_table *table)
+{
+    int64_t ignored[EH_STEREOSET_LABELS];
+    EH_TRY(eh_stereoset_columns(table, "no_context_log_likelihood", EH_COLUMN_NUMBER, ignored));
+    return eh_stereoset_columns(table, "no_context_tokens", EH_COLUMN_INTEGER, ignored);
 }
 
 static void score_decoder(const eh_stereoset_item *item, const eh_answers *answers, eh_score_table *table, int64_t row)
@@ -173,6 +194,9 @@ static eh_status ask_encoder_decoder(const eh_metric_setup *setup, const eh_ster
                 continue;
             eh_request_tag(requests, tag_of(f, l));
             EH_TRY_OR(done, eh_request_target(requests, source.ids, source.count, target.ids, target.count));
+            eh_request_tag(requests, tag_of(NO_CONTEXT, l));
+            if (f == CONTINUE && !item->intrasentence)
+                EH_TRY_OR(done, eh_request_target(requests, &setup->special.eos, 1, target.ids, target.count));
         }
     }
 done:
@@ -371,6 +395,7 @@ static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
     if (setup->kind == EH_DECODER) {
         EH_TRY(eh_stereoset_columns(table, "log_likelihood", EH_COLUMN_NUMBER, ignored));
         EH_TRY(eh_stereoset_columns(table, "tokens", EH_COLUMN_INTEGER, ignored));
+        EH_TRY(no_context_columns(table));
         return eh_stereoset_columns(table, "official", EH_COLUMN_NUMBER, ignored);
     }
     const bool next = setup->head == EH_HEAD_NEXT_SENTENCE;
@@ -383,6 +408,8 @@ static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
         snprintf(name, sizeof name, "%s_tokens", form_names[f]);
         EH_TRY(eh_stereoset_columns(table, name, EH_COLUMN_INTEGER, ignored));
     }
+    if (setup->kind == EH_ENCODER_DECODER)
+        EH_TRY(no_context_columns(table));
     if (first == PLL)
         EH_TRY(eh_stereoset_columns(table, "official", EH_COLUMN_NUMBER, ignored));
     return EH_OK;
@@ -433,6 +460,8 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
         set_integer(table, row, "", "bytes", l, (int64_t)strlen(stereoset.sentences[l]));
         set_number(table, row, "", "word_frequency", l, eh_word_frequency(setup->words, stereoset.sentences[l]));
     }
+    if (setup->kind != EH_ENCODER)
+        score_no_context(answers, table, row);
     if (setup->kind == EH_DECODER)
         score_decoder(&stereoset, answers, table, row);
     else if (setup->kind == EH_ENCODER_DECODER)

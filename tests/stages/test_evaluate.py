@@ -135,7 +135,8 @@ def decoder(name, data, pairs, texts):
     def expected(task, item, sentence):
         if task == "intersentence":
             p = after([start] + encode(item["context"]), encode(" " + sentence))
-            return {"log_likelihood": p.sum(), "tokens": len(p)}
+            return {"log_likelihood": p.sum(), "tokens": len(p),
+                    "no_context_log_likelihood": after([start], encode(" " + sentence)).sum()}
         ids = encode(sentence)
         p = after([start], ids)
         first = p[0]
@@ -143,7 +144,7 @@ def decoder(name, data, pairs, texts):
         return {"log_likelihood": p.sum(), "tokens": len(ids), "official": (first + rest) / len(ids)}
 
     scores = f"{WORK}/{name}/scores-before.h5"
-    compare_stereoset(rows(scores, "stereoset/likelihood"), data, expected, ["log_likelihood", "tokens", "official"], name)
+    compare_stereoset(rows(scores, "stereoset/likelihood"), data, expected, ["log_likelihood", "tokens", "official", "no_context_log_likelihood"], name)
 
     crows = rows(scores, "crows-pairs/likelihood")
     wanted = {s: [] for s in ("log_likelihood_more", "log_likelihood_less", "conditional_more", "conditional_less")}
@@ -204,6 +205,7 @@ def encoder_decoder(name, data):
         source = [eos] if task == "intrasentence" else tokenizer(item["context"])["input_ids"]
         out = {"continue_log_likelihood": given(source, tokenizer(sentence)["input_ids"]).sum()}
         if task == "intersentence":
+            out["no_context_log_likelihood"] = given([eos], tokenizer(sentence)["input_ids"]).sum()
             prompt = f"Context: {item['context']}\nWhich sentence follows best?\nAnswer:"
         else:
             prompt = f"Fill the blank: {item['context'].replace('BLANK', '____')}\nAnswer:"
@@ -220,6 +222,7 @@ def encoder_decoder(name, data):
     scores = rows(f"{WORK}/{name}/scores-before.h5", "stereoset/likelihood")
     for form in ("continue", "prompted", "infill"):
         compare_stereoset(scores, data, expected, [form + "_log_likelihood"], f"{name} {form}")
+    compare_stereoset(scores, data, expected, ["no_context_log_likelihood"], f"{name} without context")
     held_out = rows(f"{WORK}/{name}/scores-before.h5", "perplexity/held-out")
     check(np.isfinite(held_out["nll"]).all() and (held_out["tokens"] > 0).all(), f"{name} span corruption is scored")
 
