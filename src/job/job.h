@@ -134,7 +134,7 @@ typedef struct {
     eh_job_controls controls; // the entry of `evaluate:` that has `controls`
     double checkpoint_minutes;
     int64_t batch_tokens; // of an evaluation; 0: a good number
-    char *launcher; // "mpirun" command line words of `evenhand run`; NULL: found
+    char *launcher;       // "mpirun" command line words of `evenhand run`; NULL: found
     int64_t ranks;
     struct {
         int64_t replicates; // bootstrap
