@@ -116,19 +116,20 @@ static eh_status prepare(evaluation *e)
 
 // --- One metric on one data set -----------------------------------------------------------------------------------
 
-static eh_metric_setup setup_of(evaluation *e, const eh_job_metric *settings, const char *data_format)
+static eh_metric_setup setup_of(evaluation *e, const eh_job_metric *settings, const char *data_format,
+                                const eh_model *model, const char *digest)
 {
     eh_metric_setup setup = {.job = &e->stage->job,
                              .settings = settings,
                              .data_format = data_format,
                              .tokenizer = e->tokenizer,
-                             .kind = eh_model_kind_of(e->model),
-                             .head = eh_model_head(e->model),
-                             .model_type = eh_model_type(e->model),
-                             .special = eh_model_special_ids(e->model),
-                             .max_length = eh_model_max_length(e->model),
+                             .kind = eh_model_kind_of(model),
+                             .head = eh_model_head(model),
+                             .model_type = eh_model_type(model),
+                             .special = eh_model_special_ids(model),
+                             .max_length = eh_model_max_length(model),
                              .seed = e->stage->job.seed,
-                             .model_sha256 = e->digest,
+                             .model_sha256 = digest,
                              .base_sha256 = e->base_digest[0] == '\0' ? NULL : e->base_digest,
                              .encoding = &e->encoding};
     static const char *const masks[] = {"[MASK]", "<mask>"};
@@ -156,6 +157,8 @@ static eh_status name_table(const evaluation *e, const eh_metric *metric, const 
 typedef struct {
     eh_examples examples;
     char *shards, *key, *journal;
+    eh_model *model; // with another head than e->model; NULL: that one
+    char digest[65];
     eh_model *classifier;
     eh_tokenizer *classifier_tokenizer;
     eh_lexicon *lexicon;
@@ -168,6 +171,7 @@ static void inputs_deinit(inputs *in)
     eh_free(&in->shards);
     eh_free(&in->key);
     eh_free(&in->journal);
+    eh_model_close(&in->model);
     eh_model_close(&in->classifier);
     eh_tokenizer_close(&in->classifier_tokenizer);
     eh_lexicon_close(&in->lexicon);
@@ -182,6 +186,19 @@ static const char *first_group(const eh_examples *examples)
         if (first == NULL || strcmp(*name, first) < 0)
             first = *name;
     return first;
+}
+
+// The entry may ask for a head that the model's folder holds beside the one that its config.json names.
+static eh_status open_head(const evaluation *e, const eh_job_metric *settings, inputs *in)
+{
+    eh_head head;
+    if (!eh_head_find(settings->head, &head) || head == eh_model_head(e->model))
+        return EH_OK; // "own"
+    if (e->model_path == NULL)
+        return eh_error(EH_INPUT, "%s: a model from random has one head, not '%s' too", e->stage->job.path,
+                        settings->head);
+    EH_TRY(eh_model_open_head(e->stage->backend, e->model_path, head, e->compute, EH_FOR_INFERENCE, &in->model));
+    return eh_model_digest(in->model, in->digest);
 }
 
 static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const eh_metric *metric,
@@ -212,10 +229,16 @@ static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_
     eh_stage *stage = e->stage;
     eh_string name = {0};
     inputs in = {0};
+    eh_metric_setup setup = {0};
     if (metric->answers & EH_DIVERGENCES)
         EH_TRY(open_base(e));
-    eh_metric_setup setup = setup_of(e, settings, data == NULL ? "" : data->format);
-    eh_status status = metric->check == NULL ? EH_OK : metric->check(&setup);
+    eh_status status = open_head(e, settings, &in);
+    eh_model *const model = in.model != NULL ? in.model : e->model;
+    if (status == EH_OK) {
+        setup =
+            setup_of(e, settings, data == NULL ? "" : data->format, model, in.model != NULL ? in.digest : e->digest);
+        status = metric->check == NULL ? EH_OK : metric->check(&setup);
+    }
     if (status == EH_OK)
         status = read_inputs(e, settings, metric, &setup, data, &in);
     if (status == EH_OK)
@@ -233,7 +256,7 @@ static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_
     eh_evaluator evaluator = {.comm = stage->comm,
                               .log = &stage->log,
                               .phase = stage->phase,
-                              .model = e->model,
+                              .model = model,
                               .base = e->base,
                               .batch_tokens = stage->job.batch_tokens,
                               .classifier = in.classifier,

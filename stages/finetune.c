@@ -39,8 +39,10 @@ done:
 static eh_status read_examples(finetuning *run)
 {
     const eh_job *job = &run->stage.job;
-    const eh_model_facts facts = eh_model_facts_of(run->model);
-    eh_status status = eh_training_set_init(&facts, &run->examples);
+    eh_model_facts facts = eh_model_facts_of(run->model);
+    eh_status status = facts.kind == EH_ENCODER ? eh_stage_find_mask(&run->stage, &facts.special) : EH_OK;
+    if (status == EH_OK)
+        status = eh_training_set_init(&facts, &run->examples);
     for (int64_t d = 0; status == EH_OK && d < job->data_count; d++)
         if (eh_data_is_learnt(&job->data[d]))
             status = read_data_set(run, &job->data[d]);

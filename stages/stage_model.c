@@ -117,3 +117,24 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
     eh_free(&config);
     return eh_comm_agree(stage->comm, status);
 }
+
+eh_status eh_stage_find_mask(const eh_stage *stage, eh_special_ids *special)
+{
+    char *folder = NULL;
+    eh_string path = {0};
+    eh_tokenizer *tokenizer = NULL;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, tokenizer_folder(&stage->job, &folder));
+    if (folder == NULL || special->mask >= 0)
+        goto done;
+    EH_TRY_OR(done, eh_string_printf(&path, "%s/tokenizer.json", folder));
+    EH_TRY_OR(done, eh_tokenizer_open(path.bytes, &tokenizer));
+    special->mask = eh_tokenizer_id(tokenizer, "[MASK]");
+    if (special->mask < 0)
+        special->mask = eh_tokenizer_id(tokenizer, "<mask>");
+done:
+    eh_tokenizer_close(&tokenizer);
+    eh_string_deinit(&path);
+    eh_free(&folder);
+    return status;
+}

@@ -13,5 +13,8 @@ EH_CHECKED eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, 
 EH_CHECKED eh_status eh_starting_config(const eh_job *job, bool may_lack_tokenizer, char **text);
 // Folder of the starting model's tokenizer files (eh_free), NULL if the job names none. Not collective.
 EH_CHECKED eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder);
+// The mask token's id, which published config.json files leave out, from the starting model's tokenizer; stays as it is
+// where that names none. Not collective.
+EH_CHECKED eh_status eh_stage_find_mask(const eh_stage *stage, eh_special_ids *special);
 
 #endif

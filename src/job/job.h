@@ -71,6 +71,7 @@ typedef struct {
     char *data;       // name of a data entry; NULL: all whose format the metric takes
     char *orders;     // "all", "file"
     char *wording;    // "a", "b"
+    char *head;       // "own", or one of the model's other heads: "next-sentence"
     char *classifier; // folder of a classifier model
     char *lexicon;
     char *group; // regard: the one that is kept under switches.regard_groups: first

@@ -110,6 +110,7 @@ static const eh_key metric_rows[] = {
     {"data", EH_KEY_TEXT, AT(data), NULL, NULL, NULL, 0, 0, EVALUATE, "name of a data set; default: all whose format the metric takes"},
     {"orders", EH_KEY_CHOICE, AT(orders), "@switches.option_order", NULL, "all|file", 0, 0, EVALUATE, "default: the switch option_order"},
     {"wording", EH_KEY_CHOICE, AT(wording), "a", NULL, "a|b", 0, 0, EVALUATE, "of prompts"},
+    {"head", EH_KEY_CHOICE, AT(head), "own", NULL, "own|masked|classify|next-sentence", 0, 0, EVALUATE, "of the model, if its folder has several: BERT's for pairs"},
     {"classifier", EH_KEY_TEXT, AT(classifier), NULL, NULL, NULL, 0, 0, EVALUATE, "Hugging Face folder of the classifier"},
     {"lexicon", EH_KEY_TEXT, AT(lexicon), NULL, NULL, NULL, 0, 0, EVALUATE, "file with the words that HONEST looks for"},
     {"group", EH_KEY_TEXT, AT(group), NULL, NULL, NULL, 0, 0, EVALUATE, "regard under switches.regard_groups first: the group that is kept; default: the first by name"},

@@ -133,8 +133,33 @@ static int32_t special_id(eh_config *config, const char *key, int64_t vocab_size
     return (int32_t)json_integer_value(value);
 }
 
-static eh_status find_head(const eh_config *config, const eh_arch *arch, eh_head *head)
+static const char *const head_names[] = {"causal", "seq2seq", "masked", "classify", "next-sentence"};
+
+const char *eh_head_name(eh_head head)
 {
+    return head_names[head];
+}
+
+bool eh_head_find(const char *name, eh_head *head)
+{
+    for (size_t i = 0; i < sizeof head_names / sizeof *head_names; i++)
+        if (strcmp(head_names[i], name) == 0) {
+            *head = (eh_head)i;
+            return true;
+        }
+    return false;
+}
+
+static eh_status find_head(const eh_config *config, const eh_arch *arch, const eh_head *wanted, eh_head *head)
+{
+    for (const eh_arch_class *class = arch->classes; wanted != NULL && class->name != NULL; class ++)
+        if (class->head == *wanted) {
+            *head = *wanted;
+            return EH_OK;
+        }
+    if (wanted != NULL)
+        return eh_error(EH_INPUT, "%s: a %s model has no head '%s'", config->where, arch->model_type,
+                        eh_head_name(*wanted));
     const json_t *names = json_object_get(config->root, "architectures");
     const char *name = json_string_value(json_array_get(names, 0));
     for (const eh_arch_class *class = arch->classes; class->name != NULL; class ++)
@@ -154,8 +179,8 @@ static eh_status check_shape(const eh_config *config, const eh_transformer *t)
     return EH_OK;
 }
 
-eh_status eh_arch_read(const char *where, const char *config_json, json_t **root, const eh_arch **arch,
-                       eh_transformer *transformer)
+eh_status eh_arch_read(const char *where, const char *config_json, const eh_head *head, json_t **root,
+                       const eh_arch **arch, eh_transformer *transformer)
 {
     json_error_t problem;
     *root = json_loads(config_json, 0, &problem);
@@ -178,7 +203,7 @@ eh_status eh_arch_read(const char *where, const char *config_json, json_t **root
                                     .tied = true,
                                     .output_scale = 1,
                                     .attention_scale = 1};
-    EH_TRY(find_head(&config, *arch, &transformer->head));
+    EH_TRY(find_head(&config, *arch, head, &transformer->head));
     transformer->vocab_size = eh_config_count(&config, "vocab_size", EH_CONFIG_REQUIRED, 1, INT32_MAX);
     transformer->initial_std = (float)eh_config_number(&config, "initializer_range", 0.02, 0, 100);
     transformer->special =

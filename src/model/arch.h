@@ -97,6 +97,9 @@ void eh_config_fail(eh_config *config, const char *key, const char *problem);
 typedef struct {
     const char *name; // in config.json's "architectures"
     eh_head head;
+    // Tensors of another head that one may want of this model later: saving writes them as they came, if they all came.
+    // Full names, a '~' in front for `prefix`; ends with NULL; or NULL.
+    const char *const *kept;
 } eh_arch_class;
 
 typedef struct {
@@ -117,8 +120,9 @@ typedef struct {
 // By config.json's model_type; NULL if there is none.
 const eh_arch *eh_arch_find(const char *model_type);
 void eh_arch_names(char *text, size_t size); // "bloom, t5, ..."
-// Reads config.json's text. *root is the caller's to json_decref.
-EH_CHECKED eh_status eh_arch_read(const char *where, const char *config_json, json_t **root, const eh_arch **arch,
-                                  eh_transformer *transformer);
+// Reads config.json's text, for the head that it names or for `head` (may be NULL). *root is the caller's to
+// json_decref.
+EH_CHECKED eh_status eh_arch_read(const char *where, const char *config_json, const eh_head *head, json_t **root,
+                                  const eh_arch **arch, eh_transformer *transformer);
 
 #endif

@@ -133,11 +133,13 @@ static const char *roberta_tensor_name(const eh_transformer *t, eh_stack stack, 
     }
 }
 
-static const eh_arch_class bert_classes[] = {{"BertForMaskedLM", EH_HEAD_MASKED},
-                                             {"BertForPreTraining", EH_HEAD_MASKED},
-                                             {"BertForNextSentencePrediction", EH_HEAD_NEXT_SENTENCE},
-                                             {"BertForSequenceClassification", EH_HEAD_CLASSIFY},
-                                             {NULL, 0}};
+static const char *const bert_kept[] = {"~pooler.dense.weight", "~pooler.dense.bias", "cls.seq_relationship.weight",
+                                        "cls.seq_relationship.bias", NULL};
+static const eh_arch_class bert_classes[] = {{"BertForMaskedLM", EH_HEAD_MASKED, bert_kept},
+                                             {"BertForPreTraining", EH_HEAD_MASKED, bert_kept},
+                                             {"BertForNextSentencePrediction", EH_HEAD_NEXT_SENTENCE, NULL},
+                                             {"BertForSequenceClassification", EH_HEAD_CLASSIFY, NULL},
+                                             {0}};
 static const char *const bert_ignored[] = {".position_ids",
                                            "pooler.dense.weight",
                                            "pooler.dense.bias",
@@ -162,7 +164,7 @@ const eh_arch eh_arch_bert = {
 };
 
 static const eh_arch_class roberta_classes[] = {
-    {"RobertaForMaskedLM", EH_HEAD_MASKED}, {"RobertaForSequenceClassification", EH_HEAD_CLASSIFY}, {NULL, 0}};
+    {"RobertaForMaskedLM", EH_HEAD_MASKED, NULL}, {"RobertaForSequenceClassification", EH_HEAD_CLASSIFY, NULL}, {0}};
 static const char *const roberta_ignored[] = {".position_ids",          "pooler.dense.weight",  "pooler.dense.bias",
                                               "lm_head.decoder.weight", "lm_head.decoder.bias", NULL};
 const eh_arch eh_arch_roberta = {

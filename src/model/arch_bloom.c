@@ -56,7 +56,7 @@ static const char *bloom_tensor_name(const eh_transformer *t, eh_stack stack, eh
     }
 }
 
-static const eh_arch_class classes[] = {{"BloomForCausalLM", EH_HEAD_CAUSAL}, {NULL, 0}};
+static const eh_arch_class classes[] = {{"BloomForCausalLM", EH_HEAD_CAUSAL, NULL}, {0}};
 static const char *const ignored[] = {"lm_head.weight", NULL};
 
 const eh_arch eh_arch_bloom = {

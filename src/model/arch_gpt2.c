@@ -64,7 +64,7 @@ static float gpt2_initial_std(const eh_transformer *t, eh_role role)
     return writes ? t->initial_std / sqrtf(2 * (float)t->layer_count[EH_STACK_DECODER]) : t->initial_std;
 }
 
-static const eh_arch_class classes[] = {{"GPT2LMHeadModel", EH_HEAD_CAUSAL}, {NULL, 0}};
+static const eh_arch_class classes[] = {{"GPT2LMHeadModel", EH_HEAD_CAUSAL, NULL}, {0}};
 static const char *const ignored[] = {".attn.bias", ".attn.masked_bias", "lm_head.weight", NULL};
 
 const eh_arch eh_arch_gpt2 = {

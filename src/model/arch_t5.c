@@ -127,7 +127,7 @@ static float t5_initial_std(const eh_transformer *t, eh_role role)
 }
 
 static const eh_arch_class classes[] = {
-    {"T5ForConditionalGeneration", EH_HEAD_SEQ2SEQ}, {"T5WithLMHeadModel", EH_HEAD_SEQ2SEQ}, {NULL, 0}};
+    {"T5ForConditionalGeneration", EH_HEAD_SEQ2SEQ, NULL}, {"T5WithLMHeadModel", EH_HEAD_SEQ2SEQ, NULL}, {0}};
 static const char *const ignored[] = {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight",
                                       "EncDecAttention.relative_attention_bias.weight", NULL};
 

@@ -33,12 +33,12 @@ static eh_status make_slopes(eh_model *model)
 }
 
 static eh_status begin(eh_backend *backend, eh_dtype compute, eh_model_use use, const char *where, const char *config,
-                       eh_model *model)
+                       const eh_head *head, eh_model *model)
 {
     model->backend = backend;
     model->compute = compute;
     model->use = use;
-    EH_TRY(eh_arch_read(where, config, &model->config, &model->arch, &model->t));
+    EH_TRY(eh_arch_read(where, config, head, &model->config, &model->arch, &model->t));
     return model->t.position_bias == EH_ALIBI ? make_slopes(model) : EH_OK;
 }
 
@@ -65,8 +65,8 @@ static eh_status finish(eh_model *model, eh_comm *comm, eh_status status)
     return eh_model_weights_changed(model);
 }
 
-static eh_status open_model(eh_backend *backend, const char *folder, eh_dtype compute, eh_model_use use,
-                            const eh_sharing *sharing, eh_model **model)
+static eh_status open_model(eh_backend *backend, const char *folder, const eh_head *head, eh_dtype compute,
+                            eh_model_use use, const eh_sharing *sharing, eh_model **model)
 {
     eh_status status = EH_OK;
     eh_string config = {0}, path = {0};
@@ -74,7 +74,7 @@ static eh_status open_model(eh_backend *backend, const char *folder, eh_dtype co
     EH_TRY_OR(done, EH_ALLOC(1, model));
     EH_TRY_OR(done, eh_copy_string(folder, &(*model)->folder));
     EH_TRY_OR(done, eh_folder_read_config(folder, &path, &config));
-    EH_TRY_OR(done, begin(backend, compute, use, path.bytes, config.bytes, *model));
+    EH_TRY_OR(done, begin(backend, compute, use, path.bytes, config.bytes, head, *model));
     EH_TRY_OR(done, eh_folder_open_weights(folder, &(*model)->stored));
     if ((*model)->t.tied_by_file)
         tie_by_file(*model);
@@ -92,13 +92,19 @@ done:
 
 eh_status eh_model_open(eh_backend *backend, const char *folder, eh_dtype compute, eh_model_use use, eh_model **model)
 {
-    return open_model(backend, folder, compute, use, NULL, model);
+    return open_model(backend, folder, NULL, compute, use, NULL, model);
+}
+
+eh_status eh_model_open_head(eh_backend *backend, const char *folder, eh_head head, eh_dtype compute, eh_model_use use,
+                             eh_model **model)
+{
+    return open_model(backend, folder, &head, compute, use, NULL, model);
 }
 
 eh_status eh_model_open_shared(eh_backend *backend, const char *folder, eh_dtype compute, const eh_sharing *sharing,
                                eh_model **model)
 {
-    return open_model(backend, folder, compute, EH_FOR_TRAINING, sharing, model);
+    return open_model(backend, folder, NULL, compute, EH_FOR_TRAINING, sharing, model);
 }
 
 static eh_status new_model(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
@@ -107,7 +113,7 @@ static eh_status new_model(eh_backend *backend, const char *config_json, uint64_
     eh_status status = EH_OK;
     *model = NULL;
     EH_TRY_OR(done, EH_ALLOC(1, model));
-    EH_TRY_OR(done, begin(backend, compute, use, "the model's config", config_json, *model));
+    EH_TRY_OR(done, begin(backend, compute, use, "the model's config", config_json, NULL, *model));
     EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, &(*model)->layout));
     EH_TRY_OR(done, eh_sharing_init(*model, sharing));
     status = eh_weights_random(*model, seed);
@@ -145,6 +151,7 @@ void eh_model_close(eh_model **address)
     eh_buffer_free(&model->gradients);
     eh_buffer_free(&model->slopes);
     eh_stored_tensors_close(&model->stored);
+    eh_free(&model->kept);
     eh_layout_deinit(&model->layout);
     json_decref(model->config);
     eh_string_deinit(&model->warning);
@@ -216,7 +223,7 @@ int64_t eh_model_weight_count(const eh_model *model)
 
 static eh_tensor whole_block(const eh_model *model, eh_buffer *buffer, eh_dtype dtype)
 {
-    const bool is_block = buffer != NULL && model->stored.count == 0; // not where inference reads files in place
+    const bool is_block = buffer != NULL && !eh_weights_mapped(model);
     return (eh_tensor){
         .buffer = is_block ? buffer : NULL,
         .dtype = dtype,

@@ -19,6 +19,10 @@ typedef enum { EH_FOR_INFERENCE, EH_FOR_TRAINING } eh_model_use;
 // Opens a Hugging Face folder. EH_INPUT names file and tensor of what is wrong.
 EH_CHECKED eh_status eh_model_open(eh_backend *backend, const char *folder, eh_dtype compute, eh_model_use use,
                                    eh_model **model);
+// The same with another of the architecture's heads than the one that config.json names: BERT's next-sentence head
+// beside the masked one. The file must hold its weights, as those of BERT's pre-training do.
+EH_CHECKED eh_status eh_model_open_head(eh_backend *backend, const char *folder, eh_head head, eh_dtype compute,
+                                        eh_model_use use, eh_model **model);
 // Random initialisation as the architecture's own (normal, config's initializer_range; norms 1, biases 0), a function
 // of the seed and the parameter's name alone. config_json: the text of a config.json with model_type.
 EH_CHECKED eh_status eh_model_new(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
@@ -51,6 +55,8 @@ const char *eh_model_warning(const eh_model *model);
 
 eh_model_kind eh_model_kind_of(const eh_model *model);
 eh_head eh_model_head(const eh_model *model);
+const char *eh_head_name(eh_head head); // "causal", "seq2seq", "masked", "classify", "next-sentence"
+bool eh_head_find(const char *name, eh_head *head);
 const char *eh_model_type(const eh_model *model); // "bloom", "t5", ...
 int64_t eh_model_vocab_size(const eh_model *model);
 int64_t eh_model_max_length(const eh_model *model); // positions, INT64_MAX where there is no bound

@@ -158,7 +158,9 @@ struct eh_model {
     bool recompute; // of all layers but a stack's last, see eh_layer_recompute
     eh_layout layout;
     eh_shared shared;
-    eh_stored_tensors stored; // open as long as weights are views of it
+    eh_stored_tensors stored;      // open as long as weights are views of it, or tensors of it are kept
+    const eh_stored_tensor **kept; // of another head, for saving; names in t's class
+    int64_t kept_count;
     eh_buffer *weights, *copy, *gradients, *slopes;
     eh_buffer **views;
     int64_t view_count, view_capacity;
@@ -173,6 +175,8 @@ EH_CHECKED eh_status eh_weights_load(eh_model *model); // from model->stored
 EH_CHECKED eh_status eh_weights_warn(eh_model *model); // of values that are not finite; collective where shared
 eh_tensor eh_parameter_view(eh_buffer *buffer, const eh_parameter *parameter, eh_dtype dtype, int64_t offset);
 bool eh_is_matrix(const eh_model *model, int64_t p);
+// A parameter, with or without the architecture's prefix, or in an older spelling; NULL if the file has none.
+const eh_stored_tensor *eh_weights_find(const eh_model *model, const char *name);
 EH_CHECKED eh_status eh_weights_random(eh_model *model, uint64_t seed);
 EH_CHECKED eh_status eh_weights_bind(eh_model *model); // model->w from the slots; again when `trains` changes
 bool eh_weights_packed(const eh_model *model);         // the backend may keep copies of the layers' matrices
@@ -198,6 +202,11 @@ EH_CHECKED eh_status eh_sharing_skip_stack(eh_model *model, eh_stack stack, eh_d
 // Around a backward pass: the gradients of kept units.
 EH_CHECKED eh_status eh_sharing_begin_backward(eh_model *model);
 EH_CHECKED eh_status eh_sharing_end_backward(eh_model *model);
+bool eh_weights_mapped(const eh_model *model); // inference reads the file in place: there is no block
+
+// kept.c: finds what the class keeps beside its own weights; and the full name of one.
+EH_CHECKED eh_status eh_kept_find(eh_model *model);
+void eh_kept_name(const eh_model *model, int64_t kept, char name[256]);
 
 // activations.c
 void eh_work_deinit(eh_model *model);

@@ -75,7 +75,11 @@ static eh_status write_shard(eh_model *model, const char *path, const eh_safeten
     EH_TRY_OR(done, EH_ALLOC(CHUNK, &piece));
     EH_TRY_OR(done, eh_string_printf(&part, "%s.part", path));
     EH_TRY_OR(done, eh_safetensors_create(part.bytes, entries, count, &writer));
-    for (int64_t i = 0; i < count; i++) EH_TRY_OR(done, each_piece(model, entries[i].index, piece, append, writer));
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t kept = entries[i].index - model->layout.count;
+        EH_TRY_OR(done, kept >= 0 ? eh_safetensors_append(writer, model->kept[kept]->bytes, model->kept[kept]->size)
+                                  : each_piece(model, entries[i].index, piece, append, writer));
+    }
     EH_TRY_OR(done, eh_safetensors_finish(&writer));
     if (rename(part.bytes, path) != 0)
         status = eh_error(EH_MACHINE, "%s: cannot rename: %s", part.bytes, strerror(errno));
@@ -240,16 +244,36 @@ static eh_status attend(eh_model *model)
     return status;
 }
 
+// Beside the others; entries[k].index says that its bytes are the file's.
+static void add_kept(const eh_model *model, eh_safetensors_entry *entries, char (*names)[256])
+{
+    static const char *const kept_types[] = {
+        [EH_STORED_F32] = "F32", [EH_STORED_BF16] = "BF16", [EH_STORED_F16] = "F16"};
+    for (int64_t k = 0; k < model->kept_count; k++) {
+        const eh_stored_tensor *kept = model->kept[k];
+        eh_kept_name(model, k, names[k]);
+        entries[k] = (eh_safetensors_entry){.name = names[k],
+                                            .dtype = kept_types[kept->dtype],
+                                            .dimension_count = kept->dimension_count,
+                                            .size = kept->size,
+                                            .index = model->layout.count + k};
+        memcpy(entries[k].shape, kept->shape, sizeof entries[k].shape);
+    }
+}
+
 eh_status eh_model_save_shards(eh_model *model, const char *folder, const char *tokenizer_folder, uint64_t shard_bytes)
 {
     eh_status status = EH_OK;
     eh_safetensors_entry *entries = NULL;
+    char(*names)[256] = NULL; // of what is kept
     const int64_t count = model->layout.count;
     if (model->shared.how.level == 3 && eh_comm_rank(model->shared.how.comm) != 0)
         return attend(model);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return eh_error(EH_MACHINE, "%s: cannot make the folder: %s", folder, strerror(errno));
-    EH_TRY(EH_ALLOC(count, &entries));
+    EH_TRY_OR(done, EH_ALLOC(count + model->kept_count, &entries));
+    EH_TRY_OR(done, EH_ALLOC(model->kept_count, &names));
+    add_kept(model, entries + count, names);
     for (int64_t p = 0; p < count; p++) {
         const eh_parameter *parameter = &model->layout.parameters[p];
         const eh_dtype dtype = dtype_of(model, p);
@@ -260,11 +284,12 @@ eh_status eh_model_save_shards(eh_model *model, const char *folder, const char *
                                             .index = p};
         memcpy(entries[p].shape, parameter->shape, sizeof entries[p].shape);
     }
-    EH_TRY_OR(done, write_shards(model, folder, entries, count, shard_bytes));
+    EH_TRY_OR(done, write_shards(model, folder, entries, count + model->kept_count, shard_bytes));
     EH_TRY_OR(done, copy_tokenizer(tokenizer_folder, folder));
     status = write_configs(model, folder);
 done:
     eh_free(&entries);
+    eh_free(&names);
     return status;
 }
 

@@ -42,7 +42,7 @@ static const eh_stored_tensor *find_spelling(const eh_stored_tensors *stored, co
     return eh_stored_tensors_find(stored, older);
 }
 
-static const eh_stored_tensor *find_in_file(const eh_model *model, const char *name)
+const eh_stored_tensor *eh_weights_find(const eh_model *model, const char *name)
 {
     const char *prefix = model->arch->prefix;
     const size_t size = strlen(prefix);
@@ -103,7 +103,7 @@ static eh_status find_all(eh_model *model)
 {
     for (int64_t p = 0; p < model->layout.count; p++) {
         const eh_parameter *parameter = &model->layout.parameters[p];
-        const eh_stored_tensor *in = find_in_file(model, parameter->name);
+        const eh_stored_tensor *in = eh_weights_find(model, parameter->name);
         if (in == NULL)
             return eh_error(EH_INPUT, "%s: tensor '%s' is missing",
                             model->stored.file_count > 0 ? model->stored.files[0].path : model->folder,
@@ -280,12 +280,14 @@ static eh_status make_blocks(eh_model *model)
 eh_status eh_weights_load(eh_model *model)
 {
     EH_TRY(find_all(model));
+    EH_TRY(eh_kept_find(model));
     if (model->use == EH_FOR_INFERENCE) {
         EH_TRY(load_for_inference(model));
     } else {
         EH_TRY(make_blocks(model));
         EH_TRY(load_for_training(model));
-        eh_stored_tensors_close(&model->stored);
+        if (model->kept_count == 0)
+            eh_stored_tensors_close(&model->stored);
     }
     return EH_OK;
 }
@@ -342,10 +344,15 @@ done:
     return status;
 }
 
+bool eh_weights_mapped(const eh_model *model)
+{
+    return model->use == EH_FOR_INFERENCE && model->stored.count > 0;
+}
+
 eh_status eh_model_weights_changed(eh_model *model)
 {
-    if (model->use == EH_FOR_INFERENCE && model->stored.count > 0)
-        return EH_OK; // nothing is derived
+    if (eh_weights_mapped(model)) // nothing is derived
+        return EH_OK;
     if (model->copy == NULL)
         return eh_model_weights_stepped(model);
     const eh_tensor weights = eh_model_weights(model), copy = eh_model_weight_copy(model);
