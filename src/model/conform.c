@@ -53,6 +53,7 @@ static eh_status check_model(eh_conform *conform)
     try_check(conform, "scores", eh_conform_scores(conform, model));
     try_check(conform, "generate", eh_conform_generate(conform, model));
     eh_model_close(&model);
+    try_check(conform, "hidden_states", eh_conform_hidden(conform));
     try_check(conform, "train", eh_conform_train(conform));
     try_check(conform, "tokenizer", eh_conform_text(conform));
     return EH_OK;

@@ -55,7 +55,22 @@ void eh_conform_report_error(const eh_conform *conform, const char *check); // t
 EH_CHECKED eh_status eh_conform_pack(const int32_t *x, const int32_t *mask, int64_t rows, int64_t width, int32_t **ids,
                                      int64_t **offsets);
 
+// A batch of the file, packed, with every position of the output side labelled.
+typedef struct {
+    eh_expected ids, mask, types, decoder_ids, decoder_mask;
+    int32_t *packed, *decoder_packed, *rows;
+    int64_t *offsets, *decoder_offsets;
+    int32_t *packed_types;
+    uint8_t *bytes; // the types
+    eh_batch batch;
+} eh_conform_batch;
+// A group of forward/: memory is reserved for it too.
+EH_CHECKED eh_status eh_conform_batch_read(eh_conform *conform, eh_model *model, const char *group,
+                                           eh_conform_batch *own);
+void eh_conform_batch_deinit(eh_conform_batch *own);
+
 EH_CHECKED eh_status eh_conform_forward(eh_conform *conform, eh_model *model);
+EH_CHECKED eh_status eh_conform_hidden(eh_conform *conform);
 EH_CHECKED eh_status eh_conform_scores(eh_conform *conform, eh_model *model);
 EH_CHECKED eh_status eh_conform_train(eh_conform *conform);
 EH_CHECKED eh_status eh_conform_generate(eh_conform *conform, eh_model *model);

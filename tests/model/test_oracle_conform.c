@@ -89,6 +89,8 @@ static void test_a_changed_expected_value_fails(void **state)
         double by;
     } changes[] = {
         {"bloom-b", "forward/single/logits", 1e-3},
+        {"bloom-b", "forward/single/hidden_states", 1e-3},
+        {"t5-a", "forward/single/encoder_hidden_states", 1e-3},
         {"bloom-b", "train/grads/transformer.h.1.mlp.dense_h_to_4h.weight", 1e-3},
         {"bloom-b", "train/params_10/transformer.word_embeddings.weight", 1e-3},
         {"bloom-b", "train/loss", 1e-3},
