@@ -11,8 +11,7 @@
 #include "core/string.h"
 #include "report/comparison.h"
 
-// --- Reading
-// ----------------------------------------------------------------------------------------------------------
+// --- Reading ---
 static void phase_deinit(eh_phase *phase)
 {
     for (int64_t t = 0; t < phase->table_count; t++) eh_score_table_deinit(&phase->tables[t]);
@@ -40,14 +39,22 @@ static eh_status read_phase(const char *path, eh_phase *phase)
     return eh_scores_attribute(path, "git", &phase->git);
 }
 
-// before, after, then by name.
+// before, the checkpoints by step, after, then the controls by name.
 static int by_phase(const void *left, const void *right)
 {
     const eh_phase *const phases[2] = {left, right};
     int order[2];
-    for (int i = 0; i < 2; i++)
-        order[i] = strcmp(phases[i]->name, "before") == 0 ? 0 : strcmp(phases[i]->name, "after") == 0 ? 1 : 2;
-    return order[0] != order[1] ? order[0] - order[1] : strcmp(phases[0]->name, phases[1]->name);
+    int64_t steps[2];
+    for (int i = 0; i < 2; i++) {
+        steps[i] = eh_phase_step(phases[i]->name);
+        order[i] = strcmp(phases[i]->name, "before") == 0  ? 0
+                   : steps[i] >= 0                         ? 1
+                   : strcmp(phases[i]->name, "after") == 0 ? 2
+                                                           : 3;
+    }
+    if (order[0] != order[1])
+        return order[0] - order[1];
+    return steps[0] != steps[1] ? (steps[0] < steps[1] ? -1 : 1) : strcmp(phases[0]->name, phases[1]->name);
 }
 
 static eh_status read_phases(const char *folder, eh_results *results)
@@ -90,8 +97,7 @@ static eh_status check_models_differ(const eh_results *results)
                     results->folder, digest);
 }
 
-// --- Figures
-// ----------------------------------------------------------------------------------------------------------
+// --- Figures ---
 static const eh_score_table *table_of(const eh_phase *phase, const char *name)
 {
     for (int64_t t = 0; t < phase->table_count; t++)
@@ -226,14 +232,55 @@ void eh_results_deinit(eh_results *results)
     *results = (eh_results){0};
 }
 
-// --- Finding
-// ----------------------------------------------------------------------------------------------------------
+// --- Finding ---
 int64_t eh_results_phase(const eh_results *results, const char *name)
 {
     for (int64_t p = 0; p < results->phase_count; p++)
         if (strcmp(results->phases[p].name, name) == 0)
             return p;
     return -1;
+}
+
+int64_t eh_phase_step(const char *phase)
+{
+    char *end = NULL;
+    if (strncmp(phase, "step-", 5) != 0 || phase[5] < '0' || phase[5] > '9')
+        return -1;
+    const long long step = strtoll(phase + 5, &end, 10);
+    return *end == '\0' ? step : -1;
+}
+
+bool eh_phase_is_result(const char *phase)
+{
+    return eh_phase_step(phase) < 0 && strcmp(phase, "control-repeat") != 0;
+}
+
+static bool find_main(const eh_results *results, const char *unit, const char *ending, const eh_metric_results **metric,
+                      int64_t *figure)
+{
+    for (int64_t m = 0; m < results->metric_count; m++)
+        for (int64_t f = 0; f < results->metrics[m].figure_count; f++) {
+            const eh_figure_info *info = &results->metrics[m].figures[f];
+            const size_t length = strlen(info->name), size = strlen(ending);
+            if (!info->main || strcmp(info->scope, "all") != 0 || info->null_picker[0] != '\0' ||
+                (unit != NULL && strcmp(info->unit, unit) != 0) || length < size ||
+                strcmp(info->name + length - size, ending) != 0)
+                continue;
+            *metric = &results->metrics[m];
+            *figure = f;
+            return true;
+        }
+    return false;
+}
+
+bool eh_results_capability(const eh_results *results, const eh_metric_results **metric, int64_t *figure)
+{
+    return find_main(results, "bits/byte", "", metric, figure);
+}
+
+bool eh_results_divergence(const eh_results *results, const eh_metric_results **metric, int64_t *figure)
+{
+    return find_main(results, NULL, "/kl", metric, figure);
 }
 
 const eh_metric_results *eh_results_metric(const eh_results *results, const char *metric)

@@ -10,7 +10,7 @@
 
 // One scores-<phase>.h5.
 typedef struct {
-    char *name; // "before", "after", "control-placebo"
+    char *name; // "before", "step-200", "after", "control-placebo"
     char *path, *model_path, *model_sha256, *seed, *version, *git;
     eh_score_table *tables;
     int64_t table_count;
@@ -49,7 +49,7 @@ typedef struct {
 
 typedef struct {
     char *name, *folder; // the job's
-    eh_phase *phases;    // before, after, then the controls in the order of their names
+    eh_phase *phases;    // before, the checkpoints by step, after, then the controls in the order of their names
     int64_t phase_count;
     eh_metric_results *metrics;
     int64_t metric_count;
@@ -67,6 +67,16 @@ const eh_metric_results *eh_results_metric(const eh_results *results, const char
 const eh_comparison *eh_results_comparison(const eh_metric_results *metric, int64_t from, int64_t to); // or NULL
 // The figure by its name, score and scope (NULL score: the first), not a null picker's; -1 if there is none.
 int64_t eh_results_figure(const eh_metric_results *metric, const char *name, const char *score, const char *scope);
+
+// The step of a checkpoint's phase ("step-200"), -1 for another.
+int64_t eh_phase_step(const char *phase);
+// Whether a table of results shows the phase: the checkpoints have a table of their own, and the base measured a second
+// time is a check of the instrument.
+bool eh_phase_is_result(const char *phase);
+// The main figure of capability, in bits per byte of held-out text; false if there is none.
+bool eh_results_capability(const eh_results *results, const eh_metric_results **metric, int64_t *figure);
+// The divergence from the base model per token of neutral text, in nats; false if there is none.
+bool eh_results_divergence(const eh_results *results, const eh_metric_results **metric, int64_t *figure);
 
 // A figure in a phase; NULL if the phase has no such table.
 const eh_estimate *eh_results_estimate(const eh_metric_results *metric, int64_t phase, int64_t figure);

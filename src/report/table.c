@@ -8,8 +8,7 @@
 #include "core/memory.h"
 #include "io/atomic.h"
 
-// --- Building
-// ---------------------------------------------------------------------------------------------------------
+// --- Building ---
 eh_status eh_table_init(const char *id, const char *title, const char *note, const char *const *columns,
                         int64_t column_count, eh_table *table)
 {
@@ -22,11 +21,28 @@ eh_status eh_table_init(const char *id, const char *title, const char *note, con
     return EH_OK;
 }
 
+eh_status eh_table_set_groups(eh_table *table, const char *const *groups)
+{
+    EH_TRY(EH_ALLOC(table->column_count, &table->column_groups));
+    for (int64_t c = 0; c < table->column_count; c++) EH_TRY(eh_copy_string(groups[c], &table->column_groups[c]));
+    return EH_OK;
+}
+
+bool eh_table_begins_section(const eh_table *table, int64_t row, const char **heading)
+{
+    if (!table->sections)
+        return false;
+    *heading = table->cells[row * table->column_count].text;
+    return row == 0 || strcmp(*heading, table->cells[(row - 1) * table->column_count].text) != 0;
+}
+
 void eh_table_deinit(eh_table *table)
 {
     for (int64_t c = 0; table->cells != NULL && c < table->row_count * table->column_count; c++)
         eh_free(&table->cells[c].text);
     for (int64_t c = 0; table->columns != NULL && c < table->column_count; c++) eh_free(&table->columns[c]);
+    for (int64_t c = 0; table->column_groups != NULL && c < table->column_count; c++) eh_free(&table->column_groups[c]);
+    eh_free(&table->column_groups);
     eh_free(&table->cells);
     eh_free(&table->columns);
     eh_free(&table->id);
@@ -68,8 +84,7 @@ eh_status eh_cell_set_estimate(eh_cell *cell, const eh_estimate *estimate, int d
     return EH_OK;
 }
 
-// --- Cells as text
-// ----------------------------------------------------------------------------------------------------
+// --- Cells as text ---
 eh_status eh_print_p(double p, eh_string *text)
 {
     if (isnan(p))
@@ -94,8 +109,7 @@ eh_status eh_cell_print(const eh_cell *cell, eh_string *text)
     return eh_print_p(cell->p, text);
 }
 
-// --- CSV
-// --------------------------------------------------------------------------------------------------------------
+// --- CSV ---
 eh_status eh_csv_field(const char *field, eh_string *text)
 {
     if (strpbrk(field, ",\"\r\n") == NULL)
@@ -106,7 +120,7 @@ eh_status eh_csv_field(const char *field, eh_string *text)
     return eh_string_append(text, "\"", 1);
 }
 
-static bool column_has_estimates(const eh_table *table, int64_t column)
+bool eh_table_column_is_numeric(const eh_table *table, int64_t column)
 {
     for (int64_t r = 0; r < table->row_count; r++)
         if (table->cells[r * table->column_count + column].has_estimate)
@@ -123,10 +137,11 @@ static eh_status csv_header(const eh_table *table, eh_string *text)
 {
     static const char *const endings[] = {"", " low", " high", " n", " p"};
     for (int64_t c = 0; c < table->column_count; c++) {
-        const int count = column_has_estimates(table, c) ? 5 : 1;
+        const int count = eh_table_column_is_numeric(table, c) ? 5 : 1;
         for (int i = 0; i < count; i++) {
             char name[256];
-            snprintf(name, sizeof name, "%s%s", table->columns[c], endings[i]);
+            const char *group = table->column_groups == NULL ? "" : table->column_groups[c];
+            snprintf(name, sizeof name, "%s%s%s%s", group, group[0] == '\0' ? "" : " ", table->columns[c], endings[i]);
             EH_TRY(eh_string_append_text(text, c + i > 0 ? "," : ""));
             EH_TRY(eh_csv_field(name, text));
         }
@@ -155,7 +170,7 @@ eh_status eh_table_to_csv(const eh_table *table, eh_string *text)
         for (int64_t c = 0; c < table->column_count; c++) {
             const eh_cell *cell = &table->cells[r * table->column_count + c];
             EH_TRY(eh_string_append_text(text, c > 0 ? "," : ""));
-            if (column_has_estimates(table, c))
+            if (eh_table_column_is_numeric(table, c))
                 EH_TRY(csv_estimate(cell, text));
             else
                 EH_TRY(eh_csv_field(cell->text == NULL ? "" : cell->text, text));
@@ -165,125 +180,7 @@ eh_status eh_table_to_csv(const eh_table *table, eh_string *text)
     return EH_OK;
 }
 
-// --- Markdown
-// ---------------------------------------------------------------------------------------------------------
-static eh_status markdown_text(const char *field, eh_string *text)
-{
-    for (const char *c = field; *c != '\0'; c++) {
-        if (strchr("|\\`*<", *c) != NULL)
-            EH_TRY(eh_string_append(text, "\\", 1));
-        EH_TRY(eh_string_append(text, *c == '\n' ? " " : c, 1));
-    }
-    return EH_OK;
-}
-
-static eh_status markdown_row(const eh_table *table, int64_t row, eh_string *cell, eh_string *text)
-{
-    for (int64_t c = 0; c < table->column_count; c++) {
-        const eh_cell *from = &table->cells[row * table->column_count + c];
-        eh_string_clear(cell);
-        EH_TRY(eh_string_append_text(cell, ""));
-        EH_TRY(eh_cell_print(from, cell));
-        EH_TRY(eh_string_append_text(text, "| "));
-        EH_TRY(markdown_text(cell->bytes, text));
-        EH_TRY(eh_string_append_text(text, from->grey ? " (not above its nulls) " : " "));
-    }
-    return eh_string_append_text(text, "|\n");
-}
-
-eh_status eh_table_to_markdown(const eh_table *table, eh_string *text)
-{
-    eh_string cell = {0};
-    eh_status status = EH_OK;
-    EH_TRY_OR(done, eh_string_printf(text, "**%s**\n\n", table->title));
-    for (int64_t c = 0; c < table->column_count; c++) {
-        EH_TRY_OR(done, eh_string_append_text(text, "| "));
-        EH_TRY_OR(done, markdown_text(table->columns[c], text));
-        EH_TRY_OR(done, eh_string_append_text(text, " "));
-    }
-    EH_TRY_OR(done, eh_string_append_text(text, "|\n"));
-    for (int64_t c = 0; c < table->column_count; c++)
-        EH_TRY_OR(done, eh_string_append_text(text, column_has_estimates(table, c) ? "|---:" : "|---"));
-    EH_TRY_OR(done, eh_string_append_text(text, "|\n"));
-    for (int64_t r = 0; r < table->row_count; r++) EH_TRY_OR(done, markdown_row(table, r, &cell, text));
-    EH_TRY_OR(done, eh_string_printf(text, "\n%s\n", table->note));
-done:
-    eh_string_deinit(&cell);
-    return status;
-}
-
-// --- LaTeX
-// ------------------------------------------------------------------------------------------------------------
-static eh_status latex_text(const char *field, eh_string *text)
-{
-    for (const char *c = field; *c != '\0'; c++) {
-        if (*c == '\\')
-            EH_TRY(eh_string_append_text(text, "\\textbackslash{}"));
-        else if (*c == '~')
-            EH_TRY(eh_string_append_text(text, "\\textasciitilde{}"));
-        else if (*c == '^')
-            EH_TRY(eh_string_append_text(text, "\\textasciicircum{}"));
-        else if (*c == '<')
-            EH_TRY(eh_string_append_text(text, "\\textless{}"));
-        else if (*c == '>')
-            EH_TRY(eh_string_append_text(text, "\\textgreater{}"));
-        else if (strchr("&%$#_{}", *c) != NULL)
-            EH_TRY(eh_string_printf(text, "\\%c", *c));
-        else
-            EH_TRY(eh_string_append(text, c, 1));
-    }
-    return EH_OK;
-}
-
-static eh_status latex_cell(const eh_cell *cell, eh_string *scratch, eh_string *text)
-{
-    eh_string_clear(scratch);
-    EH_TRY(eh_string_append_text(scratch, ""));
-    EH_TRY(eh_cell_print(cell, scratch));
-    if (cell->grey)
-        EH_TRY(eh_string_append_text(text, "\\textcolor{gray}{"));
-    // A cell must not begin with "[": after "\\" it would be an option.
-    if (scratch->bytes[0] == '[')
-        EH_TRY(eh_string_append_text(text, "{}"));
-    EH_TRY(latex_text(scratch->bytes, text));
-    return eh_string_append_text(text, cell->grey ? "}" : "");
-}
-
-eh_status eh_table_to_latex(const eh_table *table, eh_string *text)
-{
-    eh_string scratch = {0};
-    eh_status status = EH_OK;
-    EH_TRY_OR(done, eh_string_append_text(
-                        text, "% needs \\usepackage{booktabs,xcolor,graphicx}\n\\begin{table}\n\\centering\n"
-                              "\\caption{"));
-    EH_TRY_OR(done, latex_text(table->title, text));
-    EH_TRY_OR(done, eh_string_append_text(text, ". "));
-    EH_TRY_OR(done, latex_text(table->note, text));
-    EH_TRY_OR(done, eh_string_printf(text, "}\n\\label{tab:%s}\n\\resizebox{\\textwidth}{!}{%%\n\\begin{tabular}{",
-                                     table->id));
-    for (int64_t c = 0; c < table->column_count; c++)
-        EH_TRY_OR(done, eh_string_append_text(text, column_has_estimates(table, c) ? "r" : "l"));
-    EH_TRY_OR(done, eh_string_append_text(text, "}\n\\toprule\n"));
-    for (int64_t c = 0; c < table->column_count; c++) {
-        EH_TRY_OR(done, eh_string_append_text(text, c > 0 ? " & " : ""));
-        EH_TRY_OR(done, latex_text(table->columns[c], text));
-    }
-    EH_TRY_OR(done, eh_string_append_text(text, " \\\\\n\\midrule\n"));
-    for (int64_t r = 0; r < table->row_count; r++) {
-        for (int64_t c = 0; c < table->column_count; c++) {
-            EH_TRY_OR(done, eh_string_append_text(text, c > 0 ? " & " : ""));
-            EH_TRY_OR(done, latex_cell(&table->cells[r * table->column_count + c], &scratch, text));
-        }
-        EH_TRY_OR(done, eh_string_append_text(text, " \\\\\n"));
-    }
-    EH_TRY_OR(done, eh_string_append_text(text, "\\bottomrule\n\\end{tabular}}\n\\end{table}\n"));
-done:
-    eh_string_deinit(&scratch);
-    return status;
-}
-
-// --- Files
-// ------------------------------------------------------------------------------------------------------------
+// --- Files ---
 eh_status eh_table_write(const eh_table *table, const char *folder)
 {
     static const struct {

@@ -13,6 +13,7 @@ typedef struct {
     bool has_estimate; // value, interval and n
     bool change;       // shown with its sign, and its p-value
     bool grey;         // not better than answering without reading (below its null pickers)
+    bool best;         // of its section: set in bold
     int decimals;
     double p;             // adjusted; NaN: none
     eh_estimate estimate; // value and interval
@@ -24,11 +25,19 @@ typedef struct {
     char *note; // what the figures are called and how they were computed
     int64_t column_count, row_count;
     char **columns;
-    eh_cell *cells; // [row_count, column_count]
+    char **column_groups; // a title over neighbouring columns, "" for none; NULL: no such line
+    bool sections;        // the first column's texts are headings over the rows that share them
+    bool long_list;       // many rows for looking up, not for reading: folded on the page
+    eh_cell *cells;       // [row_count, column_count]
 } eh_table;
 
 EH_CHECKED eh_status eh_table_init(const char *id, const char *title, const char *note, const char *const *columns,
                                    int64_t column_count, eh_table *table);
+// Lays the columns out under group titles [column_count]; what is read by itself says "GROUP COLUMN".
+EH_CHECKED eh_status eh_table_set_groups(eh_table *table, const char *const *groups);
+// Whether a row begins a section, and the heading.
+bool eh_table_begins_section(const eh_table *table, int64_t row, const char **heading);
+bool eh_table_column_is_numeric(const eh_table *table, int64_t column);
 void eh_table_deinit(eh_table *table);
 // Appends an empty row; *cells is valid until the next row.
 EH_CHECKED eh_status eh_table_add_row(eh_table *table, eh_cell **cells);

@@ -6,8 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-
-#define COLUMNS(...) ((const char *const[]){__VA_ARGS__})
+#include "report/tables_internal.h"
 
 eh_status eh_metric_title(const char *table_name, eh_string *text)
 {
@@ -26,6 +25,38 @@ eh_status eh_metric_title(const char *table_name, eh_string *text)
     return eh_string_append_text(text, table_name);
 }
 
+const char *eh_run_title(const eh_report_run *run, int64_t run_count)
+{
+    const eh_job *job = run->job;
+    if (run_count > 1)
+        return run->results->name;
+    if (job->model.path == NULL)
+        return job->model.architecture == NULL ? run->results->name : job->model.architecture;
+    const char *slash = strrchr(job->model.path, '/');
+    // "results/demo-base/model" is the model of demo-base: a folder of that name says nothing.
+    return slash == NULL || strcmp(slash, "/model") == 0 || slash[1] == '\0' ? job->model.path : slash + 1;
+}
+
+// "LMS" of "stereoset/constrained/LMS".
+static const char *quantity_of(const char *figure)
+{
+    const char *slash = strrchr(figure, '/');
+    return slash == NULL ? figure : slash + 1;
+}
+
+// Whether the null picker's figure is what a model without reading would score in `info`. Readings of one prompt (its
+// letters, its text) are counted alike, so that one rule's score serves them all; elsewhere names must agree.
+static bool is_null_of(const eh_metric_results *metric, const eh_figure_info *null, const eh_figure_info *info)
+{
+    if (null->null_picker[0] == '\0' || strcmp(null->scope, info->scope) != 0)
+        return false;
+    if (strcmp(null->name, info->name) == 0)
+        return null->score[0] == '\0' || strcmp(null->score, info->score) == 0;
+    const bool prompt =
+        strncmp(metric->name, "stereoset/prompt", 16) == 0 || strncmp(metric->name, "stereoset/study", 15) == 0;
+    return prompt && strcmp(quantity_of(null->name), quantity_of(info->name)) == 0;
+}
+
 bool eh_below_nulls(const eh_metric_results *metric, int64_t phase, int64_t figure)
 {
     const eh_figure_info *info = &metric->figures[figure];
@@ -35,29 +66,22 @@ bool eh_below_nulls(const eh_metric_results *metric, int64_t phase, int64_t figu
     for (int64_t f = 0; f < metric->figure_count; f++) {
         const eh_figure_info *other = &metric->figures[f];
         const eh_estimate *null = eh_results_estimate(metric, phase, f);
-        if (other->null_picker[0] != '\0' && strcmp(other->name, info->name) == 0 &&
-            strcmp(other->scope, info->scope) == 0 && null != NULL && null->value >= own->value)
+        if (is_null_of(metric, other, info) && null != NULL && null->value >= own->value)
             return true;
     }
     return false;
 }
 
-// --- Building blocks
-// --------------------------------------------------------------------------------------------------
-typedef struct {
-    eh_table *tables;
-    int64_t count;
-} table_list;
-
-static eh_status begin(table_list *list, const char *id, const char *title, const char *note,
-                       const char *const *columns, int64_t column_count, eh_table **table)
+// --- Building blocks ---
+eh_status eh_tables_begin(eh_table_list *list, const char *id, const char *title, const char *note,
+                          const char *const *columns, int64_t column_count, eh_table **table)
 {
     EH_TRY(EH_RESIZE(list->count, list->count + 1, &list->tables));
     *table = &list->tables[list->count++];
     return eh_table_init(id, title, note, columns, column_count, *table);
 }
 
-static void drop_if_empty(table_list *list)
+void eh_tables_drop_if_empty(eh_table_list *list)
 {
     if (list->tables[list->count - 1].row_count == 0)
         eh_table_deinit(&list->tables[--list->count]);
@@ -68,7 +92,7 @@ static int decimals_of(const eh_figure_info *info)
     return strcmp(info->unit, "%") == 0 ? 2 : info->kind == EH_FIGURE_COUNT ? 0 : 3;
 }
 
-static eh_status set_figure(const eh_metric_results *metric, int64_t phase, int64_t figure, eh_cell *cell)
+eh_status eh_cell_set_figure(const eh_metric_results *metric, int64_t phase, int64_t figure, eh_cell *cell)
 {
     if (figure < 0)
         return eh_cell_set_text(cell, "-");
@@ -77,8 +101,8 @@ static eh_status set_figure(const eh_metric_results *metric, int64_t phase, int6
                                 decimals_of(&metric->figures[figure]));
 }
 
-static eh_status set_change(const eh_metric_results *metric, const eh_comparison *comparison, int64_t figure,
-                            eh_cell *cell)
+eh_status eh_cell_set_change(const eh_metric_results *metric, const eh_comparison *comparison, int64_t figure,
+                             eh_cell *cell)
 {
     if (figure < 0 || comparison == NULL)
         return eh_cell_set_text(cell, "-");
@@ -87,128 +111,12 @@ static eh_status set_change(const eh_metric_results *metric, const eh_comparison
     return eh_cell_set_estimate(cell, &comparison->differences[figure], decimals_of(&metric->figures[figure]));
 }
 
-static eh_status set_count(const eh_estimate *estimate, eh_cell *cell)
+eh_status eh_cell_set_count(const eh_estimate *estimate, eh_cell *cell)
 {
     return estimate == NULL ? eh_cell_set_text(cell, "-") : eh_cell_set_text(cell, "%lld", (long long)estimate->n);
 }
 
-// --- StereoSet: LMS, SS and ICAT
-// ------------------------------------------------------------------------------------------
-typedef struct {
-    const char *names[4]; // of LMS, SS, ICAT and the margin (NULL: none) as figures
-} score_names;
-
-static const score_names official = {{"stereoset/official-macro/LM", "stereoset/official-macro/SS",
-                                      "stereoset/official-macro/ICAT", "stereoset/margin"}};
-static const score_names choice = {{"stereoset/choice/LMS", "stereoset/choice/SS", "stereoset/choice/ICAT", NULL}};
-
-static const char *scope_title(const char *scope)
-{
-    return strcmp(scope, "all") == 0 ? "both tasks" : scope;
-}
-
-// Rows "before", "after", each control and "change (after - before)" of one scope.
-static eh_status add_score_rows(eh_table *table, const eh_report_run *run, const eh_metric_results *metric,
-                                const score_names *names, const char *scope)
-{
-    const eh_results *results = run->results;
-    int64_t figures[4];
-    for (int i = 0; i < 4; i++)
-        figures[i] = names->names[i] == NULL ? -1 : eh_results_figure(metric, names->names[i], NULL, scope);
-    if (figures[1] < 0)
-        return EH_OK;
-    eh_cell *cells;
-    for (int64_t p = 0; p < results->phase_count; p++) {
-        if (metric->phases[p].table == NULL)
-            continue;
-        EH_TRY(eh_table_add_row(table, &cells));
-        EH_TRY(eh_cell_set_text(&cells[0], "%s", results->name));
-        EH_TRY(eh_cell_set_text(&cells[1], "%s", scope_title(scope)));
-        EH_TRY(eh_cell_set_text(&cells[2], "%s", results->phases[p].name));
-        for (int i = 0; i < 4 && 3 + i < table->column_count - 1; i++)
-            EH_TRY(set_figure(metric, p, figures[i], &cells[3 + i]));
-        EH_TRY(set_count(eh_results_estimate(metric, p, figures[1]), &cells[table->column_count - 1]));
-    }
-    const int64_t before = eh_results_phase(results, "before"), after = eh_results_phase(results, "after");
-    const eh_comparison *change = before < 0 || after < 0 ? NULL : eh_results_comparison(metric, before, after);
-    if (change == NULL)
-        return EH_OK;
-    EH_TRY(eh_table_add_row(table, &cells));
-    EH_TRY(eh_cell_set_text(&cells[0], "%s", results->name));
-    EH_TRY(eh_cell_set_text(&cells[1], "%s", scope_title(scope)));
-    EH_TRY(eh_cell_set_text(&cells[2], "change"));
-    for (int i = 0; i < 4 && 3 + i < table->column_count - 1; i++)
-        EH_TRY(set_change(metric, change, figures[i], &cells[3 + i]));
-    return eh_cell_set_text(&cells[table->column_count - 1], "%lld", (long long)change->differences[figures[1]].n);
-}
-
-static eh_status add_tasks(eh_table *table, const eh_report_run *run, const eh_metric_results *metric,
-                           const score_names *names)
-{
-    static const char *const tasks[] = {"intrasentence", "intersentence", "all"};
-    for (int t = 0; t < 3; t++) EH_TRY(add_score_rows(table, run, metric, names, tasks[t]));
-    return EH_OK;
-}
-
-// Every scope of the SS figure but the tasks themselves.
-static eh_status add_bias_types(eh_table *table, const eh_report_run *run, const eh_metric_results *metric,
-                                const score_names *names)
-{
-    for (int64_t f = 0; f < metric->figure_count; f++) {
-        const eh_figure_info *info = &metric->figures[f];
-        if (f != eh_results_figure(metric, names->names[1], NULL, info->scope) || strcmp(info->scope, "all") == 0 ||
-            strcmp(info->scope, "intrasentence") == 0 || strcmp(info->scope, "intersentence") == 0)
-            continue;
-        EH_TRY(add_score_rows(table, run, metric, names, info->scope));
-    }
-    return EH_OK;
-}
-
-typedef eh_status (*scope_rows)(eh_table *table, const eh_report_run *run, const eh_metric_results *metric,
-                                const score_names *names);
-
-static eh_status add_stereoset(table_list *list, const eh_report_run *runs, int64_t run_count, const char *id,
-                               const char *title, const char *note, bool with_margin, const score_names *names,
-                               scope_rows rows)
-{
-    eh_table *table;
-    if (with_margin)
-        EH_TRY(begin(list, id, title, note, COLUMNS("run", "task", "phase", "LMS", "SS", "ICAT", "margin (nats)", "n"),
-                     8, &table));
-    else
-        EH_TRY(begin(list, id, title, note, COLUMNS("run", "task", "phase", "LMS", "SS", "ICAT", "n"), 7, &table));
-    for (int64_t r = 0; r < run_count; r++)
-        for (int64_t m = 0; m < runs[r].results->metric_count; m++) {
-            const eh_metric_results *metric = &runs[r].results->metrics[m];
-            if (strncmp(metric->name, "stereoset/likelihood", 20) == 0)
-                EH_TRY(rows(table, &runs[r], metric, names));
-        }
-    drop_if_empty(list);
-    return EH_OK;
-}
-
-static eh_status add_stereoset_tables(table_list *list, const eh_report_run *runs, int64_t run_count)
-{
-    static const char *const official_note =
-        "LMS, SS: stereoset/official-macro (unweighted mean over target terms; random model 50/50/50, ideal "
-        "100/50/100), by "
-        "likelihood; the sum of log-probabilities within, their mean per token between sentences. Margin: mean of log "
-        "P(stereotype) - log P(anti-stereotype), 0 is unbiased. Brackets: 95 % bootstrap intervals (terms, then "
-        "items). "
-        "Changes are paired; p by sign flips over terms (ICAT: bootstrap), Holm over the table.";
-    static const char *const choice_note =
-        "stereoset/choice, the study's counting: the best of three sentences, items pooled (chance 66.7/50/66.7, not "
-        "comparable with stereoset/official-macro). Brackets: 95 % bootstrap intervals. p: Benjamini-Hochberg.";
-    EH_TRY(add_stereoset(list, runs, run_count, "table1", "StereoSet by task, before and after", official_note, true,
-                         &official, add_tasks));
-    EH_TRY(add_stereoset(list, runs, run_count, "table1-study", "StereoSet by task in the study's counting",
-                         choice_note, false, &choice, add_tasks));
-    return add_stereoset(list, runs, run_count, "by-bias-type", "StereoSet by bias type, before and after",
-                         official_note, true, &official, add_bias_types);
-}
-
-// --- Every metric: its main figures
-// -------------------------------------------------------------------------------------
+// --- Every metric: its main figures ---
 static eh_status add_figure_row(eh_table *table, const eh_report_run *run, const eh_metric_results *metric,
                                 int64_t figure)
 {
@@ -223,11 +131,11 @@ static eh_status add_figure_row(eh_table *table, const eh_report_run *run, const
                             info->null_picker));
     EH_TRY(eh_cell_set_text(&cells[2], "%s", info->scope));
     EH_TRY(eh_cell_set_text(&cells[3], "%s", info->unit));
-    EH_TRY(before < 0 ? eh_cell_set_text(&cells[4], "-") : set_figure(metric, before, figure, &cells[4]));
-    EH_TRY(after < 0 ? eh_cell_set_text(&cells[5], "-") : set_figure(metric, after, figure, &cells[5]));
+    EH_TRY(before < 0 ? eh_cell_set_text(&cells[4], "-") : eh_cell_set_figure(metric, before, figure, &cells[4]));
+    EH_TRY(after < 0 ? eh_cell_set_text(&cells[5], "-") : eh_cell_set_figure(metric, after, figure, &cells[5]));
     const eh_comparison *change = before < 0 || after < 0 ? NULL : eh_results_comparison(metric, before, after);
-    EH_TRY(set_change(metric, change, figure, &cells[6]));
-    return set_count(eh_results_estimate(metric, metric->first_phase, figure), &cells[7]);
+    EH_TRY(eh_cell_set_change(metric, change, figure, &cells[6]));
+    return eh_cell_set_count(eh_results_estimate(metric, metric->first_phase, figure), &cells[7]);
 }
 
 static bool takes_figure(const eh_metric_results *metric, int64_t figure)
@@ -251,7 +159,7 @@ static void file_name(const char *table_name, char *id, size_t size)
             *c = '-';
 }
 
-static eh_status add_metric_table(table_list *list, const eh_report_run *runs, int64_t run_count, const char *name)
+static eh_status add_metric_table(eh_table_list *list, const eh_report_run *runs, int64_t run_count, const char *name)
 {
     char id[128];
     file_name(name, id, sizeof id);
@@ -259,13 +167,13 @@ static eh_status add_metric_table(table_list *list, const eh_report_run *runs, i
     eh_status status = EH_OK;
     eh_table *table;
     EH_TRY_OR(done, eh_metric_title(name, &title));
-    EH_TRY_OR(
-        done,
-        begin(list, id, title.bytes,
-              "Main figures by their definitions' names. Brackets: 95 % bootstrap intervals. Changes are paired; p "
-              "by sign flips over clusters, McNemar (items alone) or bootstrap (ratios), Holm over the table; "
-              "figures.csv names the test.",
-              COLUMNS("run", "figure", "scope", "unit", "before", "after", "change", "n"), 8, &table));
+    EH_TRY_OR(done,
+              eh_tables_begin(
+                  list, id, title.bytes,
+                  "Main figures by their definitions' names. Brackets: 95 % bootstrap intervals. Changes are paired; p "
+                  "by sign flips over clusters, McNemar (items alone) or bootstrap (ratios), Holm over the table; "
+                  "figures.csv names the test.",
+                  COLUMNS("run", "figure", "scope", "unit", "before", "after", "change", "n"), 8, &table));
     for (int64_t r = 0; r < run_count; r++)
         for (int64_t m = 0; m < runs[r].results->metric_count; m++) {
             const eh_metric_results *metric = &runs[r].results->metrics[m];
@@ -275,7 +183,7 @@ static eh_status add_metric_table(table_list *list, const eh_report_run *runs, i
                 if (takes_figure(metric, f))
                     EH_TRY_OR(done, add_figure_row(table, &runs[r], metric, f));
         }
-    drop_if_empty(list);
+    eh_tables_drop_if_empty(list);
 done:
     eh_string_deinit(&title);
     return status;
@@ -299,8 +207,7 @@ static bool is_known(const eh_report_run *runs, int64_t run, int64_t metric)
     return false;
 }
 
-// --- Verdict, truth, what is missing
-// ------------------------------------------------------------------------------------
+// --- Verdict, truth, what is missing ---
 static eh_status add_verdict_row(eh_table *table, const char *name, const eh_verdict_row *row, bool sound)
 {
     eh_cell *cells;
@@ -325,7 +232,7 @@ static eh_status add_verdict_row(eh_table *table, const char *name, const eh_ver
                             row->reason);
 }
 
-static eh_status add_verdicts(table_list *list, const eh_report_run *runs, int64_t run_count)
+static eh_status add_verdicts(eh_table_list *list, const eh_report_run *runs, int64_t run_count)
 {
     eh_table *table;
     char note[512];
@@ -335,26 +242,26 @@ static eh_status add_verdicts(table_list *list, const eh_report_run *runs, int64
         "bits per byte. Detectable: the change that this n shows in 4 of 5 runs. Provisional: not all instrument "
         "checks were run and passed.",
         runs[0].verdicts->margins, runs[0].verdicts->margins_sha256);
-    EH_TRY(begin(list, "verdict", "Verdict: mitigation or damage", note,
-                 COLUMNS("run", "bias", "figure", "base", "treated", "effect E", "excess X", "capability loss C",
-                         "detectable", "verdict"),
-                 10, &table));
+    EH_TRY(eh_tables_begin(list, "verdict", "Verdict: mitigation or damage", note,
+                           COLUMNS("run", "bias", "figure", "base", "treated", "effect E", "excess X",
+                                   "capability loss C", "detectable", "verdict"),
+                           10, &table));
     for (int64_t r = 0; r < run_count; r++)
         for (int64_t v = 0; v < runs[r].verdicts->row_count; v++)
             EH_TRY(add_verdict_row(table, runs[r].results->name, &runs[r].verdicts->rows[v],
                                    runs[r].verdicts->instrument_is_sound));
-    drop_if_empty(list);
+    eh_tables_drop_if_empty(list);
     return EH_OK;
 }
 
-static eh_status add_truth(table_list *list, const eh_report_run *runs, int64_t run_count)
+static eh_status add_truth(eh_table_list *list, const eh_report_run *runs, int64_t run_count)
 {
     eh_table *table;
-    EH_TRY(
-        begin(list, "truth", "Measured against planted bias",
-              "Least squares over pairs of a people and an attribute: mean margin (nats) = intercept + slope x planted "
-              "log-odds; the slope's ends are 95 % by Student's t.",
-              COLUMNS("run", "phase", "pairs", "slope", "slope low", "slope high", "intercept", "R2"), 8, &table));
+    EH_TRY(eh_tables_begin(
+        list, "truth", "Measured against planted bias",
+        "Least squares over pairs of a people and an attribute: mean margin (nats) = intercept + slope x planted "
+        "log-odds; the slope's ends are 95 % by Student's t.",
+        COLUMNS("run", "phase", "pairs", "slope", "slope low", "slope high", "intercept", "R2"), 8, &table));
     for (int64_t r = 0; r < run_count; r++)
         for (int64_t p = 0; runs[r].truth != NULL && p < runs[r].truth->phase_count; p++) {
             const eh_truth_phase *phase = &runs[r].truth->phases[p];
@@ -369,17 +276,17 @@ static eh_status add_truth(table_list *list, const eh_report_run *runs, int64_t 
             EH_TRY(eh_cell_set_text(&cells[6], "%.4f", phase->line.intercept));
             EH_TRY(eh_cell_set_text(&cells[7], "%.4f", phase->line.r_squared));
         }
-    drop_if_empty(list);
+    eh_tables_drop_if_empty(list);
     return EH_OK;
 }
 
 // What was not scored, and comparisons that could not be made.
-static eh_status add_missing(table_list *list, const eh_report_run *runs, int64_t run_count)
+static eh_status add_missing(eh_table_list *list, const eh_report_run *runs, int64_t run_count)
 {
     eh_table *table;
-    EH_TRY(begin(list, "missing", "Not scored",
-                 "Rows without a score are in no figure; comparisons that can't be made say why.",
-                 COLUMNS("run", "metric", "phase", "rows", "not scored", "what"), 6, &table));
+    EH_TRY(eh_tables_begin(list, "missing", "Not scored",
+                           "Rows without a score are in no figure; comparisons that can't be made say why.",
+                           COLUMNS("run", "metric", "phase", "rows", "not scored", "what"), 6, &table));
     for (int64_t r = 0; r < run_count; r++) {
         const eh_results *results = runs[r].results;
         for (int64_t m = 0; m < results->metric_count; m++) {
@@ -413,16 +320,20 @@ static eh_status add_missing(table_list *list, const eh_report_run *runs, int64_
             }
         }
     }
-    drop_if_empty(list);
+    eh_tables_drop_if_empty(list);
     return EH_OK;
 }
 
 eh_status eh_tables_make(const eh_report_run *runs, int64_t run_count, eh_table **tables, int64_t *count)
 {
-    table_list list = {0};
+    eh_table_list list = {0};
     eh_status status = EH_OK;
     EH_TRY_OR(done, add_verdicts(&list, runs, run_count));
-    EH_TRY_OR(done, add_stereoset_tables(&list, runs, run_count));
+    EH_TRY_OR(done, eh_tables_add_overview(&list, runs, run_count));
+    EH_TRY_OR(done, eh_tables_add_study(&list, runs, run_count));
+    EH_TRY_OR(done, eh_tables_add_transfer(&list, runs, run_count));
+    EH_TRY_OR(done, eh_tables_add_trajectory(&list, runs, run_count));
+    EH_TRY_OR(done, eh_tables_add_stereoset(&list, runs, run_count));
     EH_TRY_OR(done, add_truth(&list, runs, run_count));
     for (int64_t r = 0; r < run_count; r++)
         for (int64_t m = 0; m < runs[r].results->metric_count; m++)
