@@ -315,6 +315,13 @@ static eh_status measure_all(evaluation *e, const eh_job_metric *settings)
 
 // --- The whole ------------------------------------------------------------------------------------------------------
 
+static int64_t count_weights(const eh_model *model)
+{
+    int64_t count = 0;
+    for (int64_t p = 0; p < eh_model_parameter_count(model); p++) count += eh_model_parameters(model)[p].count;
+    return count;
+}
+
 static eh_status write_scores(evaluation *e)
 {
     eh_stage *stage = e->stage;
@@ -329,7 +336,8 @@ static eh_status write_scores(evaluation *e)
                                          .model_path = e->model_path == NULL ? "random" : e->model_path,
                                          .model_sha256 = e->digest,
                                          .job = yaml.bytes,
-                                         .seed = stage->job.seed};
+                                         .seed = stage->job.seed,
+                                         .parameter_count = count_weights(e->model)};
         status = eh_scores_write(stage->comm, path, &origin, e->tables, e->table_count);
     }
     if (status == EH_OK)

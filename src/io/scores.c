@@ -300,6 +300,7 @@ static eh_status write_origin(hid_t file, const eh_scores_origin *origin)
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         EH_TRY(eh_hdf5_write_text(file, texts[i][0], texts[i][1] != NULL ? texts[i][1] : ""));
     EH_TRY(eh_hdf5_write_number(file, "version", VERSION));
+    EH_TRY(eh_hdf5_write_number(file, "parameters", (uint64_t)origin->parameter_count));
     return eh_hdf5_write_number(file, "seed", origin->seed);
 }
 

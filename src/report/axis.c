@@ -1,6 +1,7 @@
 #include "report/axis.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "report/html.h"
@@ -15,8 +16,12 @@ eh_axis eh_axis_make(double low, double high, double from, double to, int ticks)
     const double digits = rough / power;
     const double step = power * (digits <= 1 ? 1 : digits <= 2 ? 2 : digits <= 5 ? 5 : 10);
     const double magnitude = floor(log10(step) + 1e-9);
-    return (eh_axis){floor(low / step + 1e-9) * step,    ceil(high / step - 1e-9) * step, from, to, step,
-                     magnitude < 0 ? (int)-magnitude : 0};
+    return (eh_axis){.low = floor(low / step + 1e-9) * step,
+                     .high = ceil(high / step - 1e-9) * step,
+                     .from = from,
+                     .to = to,
+                     .step = step,
+                     .decimals = magnitude < 0 ? (int)-magnitude : 0};
 }
 
 double eh_axis_at(const eh_axis *axis, double value)
@@ -41,7 +46,8 @@ void eh_range_take_mark(eh_interval *range, const eh_mark *mark)
 
 eh_status eh_chart_open(const eh_chart *chart, double width, double height, eh_string *html)
 {
-    EH_TRY(eh_string_append_text(html, "<figure class=\"chart\"><h3>"));
+    EH_TRY(eh_string_append_text(html, width > EH_CHART_WIDTH ? "<figure class=\"chart big\"><h3>"
+                                                              : "<figure class=\"chart\"><h3>"));
     EH_TRY(eh_html_text(chart->title, html));
     EH_TRY(eh_string_printf(html, "</h3><svg viewBox=\"0 0 %g %g\" role=\"img\" aria-label=\"", width, height));
     EH_TRY(eh_html_text(chart->title, html));
@@ -99,15 +105,63 @@ eh_status eh_draw_y_axis(const eh_axis *y, double left, double right, eh_string 
     return EH_OK;
 }
 
+// "250k" of 5.398.
+static void name_number(double logarithm, char *name, size_t size)
+{
+    static const char *const suffixes[] = {"", "k", "M", "G", "T"};
+    const double value = pow(10, logarithm);
+    int thousands = (int)floor(logarithm / 3 + 1e-9);
+    thousands = thousands < 0 ? 0 : thousands > 4 ? 4 : thousands;
+    snprintf(name, size, "%.3g%s", value / pow(1000, thousands), suffixes[thousands]);
+}
+
+static eh_status draw_x_tick(const eh_axis *x, double value, const char *text, double top, double bottom,
+                             eh_string *html)
+{
+    const double at = eh_axis_at(x, value);
+    EH_TRY(eh_draw_line(at, top, at, bottom, "grid", html));
+    return eh_draw_text(at, bottom + 16, "tick", "middle", text, html);
+}
+
+// 1, 2 and 5 of each power of ten; over many powers, the powers alone.
+static eh_status draw_logarithmic_ticks(const eh_axis *x, double top, double bottom, eh_string *html)
+{
+    static const double digits[] = {1, 2, 5};
+    const int count = x->high - x->low > 2.5 ? 1 : 3;
+    for (double power = floor(x->low); power <= x->high; power++)
+        for (int d = 0; d < count; d++) {
+            const double value = power + log10(digits[d]);
+            char text[32];
+            if (value < x->low - 1e-9 || value > x->high + 1e-9)
+                continue;
+            name_number(value, text, sizeof text);
+            EH_TRY(draw_x_tick(x, value, text, top, bottom, html));
+        }
+    return EH_OK;
+}
+
 eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom, const char *label, eh_string *html)
 {
-    for (int64_t t = 0; t <= tick_count(x); t++) {
-        const double at = eh_axis_at(x, tick(x, t));
-        EH_TRY(eh_draw_line(at, top, at, bottom, "grid", html));
-        EH_TRY(eh_string_printf(html, "<text x=\"%.1f\" y=\"%.1f\" class=\"tick\" text-anchor=\"middle\">%.*f</text>\n",
-                                at, bottom + 16, x->decimals, tick(x, t)));
+    if (x->logarithmic)
+        EH_TRY(draw_logarithmic_ticks(x, top, bottom, html));
+    for (int64_t t = 0; t <= tick_count(x) && !x->logarithmic; t++) {
+        char text[32];
+        snprintf(text, sizeof text, "%.*f", x->decimals, tick(x, t));
+        EH_TRY(draw_x_tick(x, tick(x, t), text, top, bottom, html));
     }
     return eh_draw_text((x->from + x->to) / 2, bottom + 33, "label", "middle", label, html);
+}
+
+eh_status eh_draw_dot(double x, double y, double radius, int64_t series, const char *title, eh_string *html)
+{
+    EH_TRY(eh_string_printf(html, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" class=\"s%d\">", x, y, radius,
+                            (int)(series % EH_CHART_SERIES)));
+    if (title != NULL) {
+        EH_TRY(eh_string_append_text(html, "<title>"));
+        EH_TRY(eh_html_text(title, html));
+        EH_TRY(eh_string_append_text(html, "</title>"));
+    }
+    return eh_string_append_text(html, "</circle>\n");
 }
 
 double eh_legend_height(double x, double right, const char *const *labels, int64_t count)

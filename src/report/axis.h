@@ -9,6 +9,7 @@ typedef struct {
     double from, to;  // pixels
     double step;      // between ticks
     int decimals;
+    bool logarithmic; // values are decimal logarithms: ticks say the numbers
 } eh_axis;
 
 // Widens [low, high] to round ends; `ticks` is about how many marks there will be. Handles low = high and NaN.
@@ -20,6 +21,10 @@ void eh_range_take_mark(eh_interval *range, const eh_mark *mark);
 
 // <figure><svg ...> with the title and a description for screen readers; then </svg><figcaption>...</figure>.
 EH_CHECKED eh_status eh_chart_open(const eh_chart *chart, double width, double height, eh_string *html);
+EH_CHECKED eh_status eh_draw_dot(double x, double y, double radius, int64_t series, const char *title, eh_string *html);
+#define EH_CHART_WIDTH 380.0
+#define EH_CHART_WIDE 620.0 // of one in two columns
+#define EH_CHART_SERIES 6   // classes s0 .. s5 of the style sheet
 EH_CHECKED eh_status eh_chart_close(const eh_chart *chart, eh_string *html);
 
 EH_CHECKED eh_status eh_draw_y_axis(const eh_axis *y, double left, double right, eh_string *html);

@@ -8,20 +8,9 @@
 #include "report/axis.h"
 #include "report/html.h"
 
-#define WIDTH 380.0
-#define SERIES 6 // classes s0 .. s5 of the style sheet
-
-static eh_status draw_dot(double x, double y, double radius, int64_t series, const char *title, eh_string *html)
-{
-    EH_TRY(eh_string_printf(html, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%.1f\" class=\"s%d\">", x, y, radius,
-                            (int)(series % SERIES)));
-    if (title != NULL) {
-        EH_TRY(eh_string_append_text(html, "<title>"));
-        EH_TRY(eh_html_text(title, html));
-        EH_TRY(eh_string_append_text(html, "</title>"));
-    }
-    return eh_string_append_text(html, "</circle>\n");
-}
+#define WIDTH EH_CHART_WIDTH
+#define MOST_SIDE_LABEL 17
+#define SERIES EH_CHART_SERIES
 
 static void mark_title(const char *label, const char *when, const eh_mark *mark, const char *unit, char *title,
                        size_t size)
@@ -33,8 +22,7 @@ static void mark_title(const char *label, const char *when, const eh_mark *mark,
         snprintf(title, size, "%s%s%s: %.3f %s", label, when[0] == '\0' ? "" : ", ", when, mark->value, unit);
 }
 
-// --- Slopes
-// -----------------------------------------------------------------------------------------------------------
+// --- Slopes ---
 static eh_status draw_slope_end(const eh_slope *slope, const eh_mark *mark, const char *when, double x,
                                 const eh_axis *y, int64_t series, const char *unit, eh_string *html)
 {
@@ -45,11 +33,12 @@ static eh_status draw_slope_end(const eh_slope *slope, const eh_mark *mark, cons
     if (isfinite(mark->interval.low))
         EH_TRY(eh_draw_line(x, eh_axis_at(y, mark->interval.low), x, eh_axis_at(y, mark->interval.high), class, html));
     mark_title(slope->label, when, mark, unit, title, sizeof title);
-    return draw_dot(x, eh_axis_at(y, mark->value), 4.5, series, title, html);
+    return eh_draw_dot(x, eh_axis_at(y, mark->value), 4.5, series, title, html);
 }
 
 // Labels at the right end must not overlap: each is pushed below the one above it.
-static eh_status draw_slope_labels(const eh_slope *slopes, int64_t count, const eh_axis *y, double x, eh_string *html)
+static eh_status draw_slope_labels(const eh_slope *slopes, int64_t count, const eh_axis *y, double x, int decimals,
+                                   eh_string *html)
 {
     bool drawn[SERIES] = {false};
     double last = -INFINITY;
@@ -65,7 +54,7 @@ static eh_status draw_slope_labels(const eh_slope *slopes, int64_t count, const 
         const double at = fmax(eh_axis_at(y, slopes[next].after.value) + 4, last + 15);
         last = at;
         char text[160], class[24];
-        snprintf(text, sizeof text, "%.1f %s", slopes[next].after.value, slopes[next].label);
+        snprintf(text, sizeof text, "%.*f %.20s", decimals, slopes[next].after.value, slopes[next].label);
         snprintf(class, sizeof class, "label t%d", (int)(next % SERIES));
         EH_TRY(eh_draw_text(x, at, class, "start", text, html));
     }
@@ -105,14 +94,13 @@ eh_status eh_chart_slopes(const eh_chart *chart, const eh_slope *slopes, int64_t
         EH_TRY(draw_slope_end(&slopes[i], &slopes[i].before, "before", x1, &y, i, chart->unit, html));
         EH_TRY(draw_slope_end(&slopes[i], &slopes[i].after, "after", x2, &y, i, chart->unit, html));
     }
-    EH_TRY(draw_slope_labels(slopes, count, &y, right + 6, html));
+    EH_TRY(draw_slope_labels(slopes, count, &y, right + 6, strcmp(chart->unit, "%") == 0 ? 1 : 3, html));
     EH_TRY(eh_draw_text(left + 40, bottom + 22, "label", "middle", "before", html));
     EH_TRY(eh_draw_text(right - 40, bottom + 22, "label", "middle", "after", html));
     return eh_chart_close(chart, html);
 }
 
-// --- Bars
-// -------------------------------------------------------------------------------------------------------------
+// --- Bars ---
 static eh_status draw_bar(const eh_chart *chart, const eh_bar_group *group, const char *series_name,
                           const eh_mark *mark, int64_t series, const eh_axis *x, double at, double thick,
                           eh_string *html)
@@ -142,18 +130,25 @@ eh_status eh_chart_bars(const eh_chart *chart, const char *const *series, int64_
     eh_range_take(&range, isfinite(chart->reference) ? chart->reference : 0);
     for (int64_t g = 0; g < group_count; g++)
         for (int64_t s = 0; s < series_count; s++) eh_range_take_mark(&range, &groups[g].marks[s]);
-    const double thick = series_count > 2 ? 9 : 12, row = thick * (double)series_count + 14;
-    const double left = 112, right = WIDTH - 14, top = 9 + eh_legend_height(8, right, series, series_count);
+    size_t longest = 0;
+    for (int64_t g = 0; g < group_count; g++)
+        longest = strlen(groups[g].label) > longest ? strlen(groups[g].label) : longest;
+    const bool above = longest > MOST_SIDE_LABEL; // a long name has a line of its own over its bars
+    const double thick = series_count > 2 ? 9 : 12, row = thick * (double)series_count + (above ? 26 : 14);
+    const double left = above ? 22 : 112, right = WIDTH - 14,
+                 top = 9 + eh_legend_height(8, right, series, series_count);
     const double bottom = top + row * (double)group_count;
     const eh_axis x = eh_axis_make(range.low, range.high, left, right, 5);
     EH_TRY(eh_chart_open(chart, WIDTH, bottom + 44, html));
     EH_TRY(eh_draw_legend(8, right, 12, series, series_count, html));
     EH_TRY(eh_draw_x_axis(&x, top, bottom, chart->unit, html));
     for (int64_t g = 0; g < group_count; g++) {
-        const double at = top + row * (double)g + 7;
+        const double at = top + row * (double)g + (above ? 21 : 7);
         char label[64];
-        snprintf(label, sizeof label, "%.17s%s", groups[g].label, strlen(groups[g].label) > 17 ? "..." : "");
-        EH_TRY(eh_draw_text(left - 8, at + 0.5 * thick * (double)series_count + 4, "label", "end", label, html));
+        snprintf(label, sizeof label, "%.54s%s", groups[g].label, strlen(groups[g].label) > 54 ? "..." : "");
+        EH_TRY(above
+                   ? eh_draw_text(left + 2, at - 5, "label", "start", label, html)
+                   : eh_draw_text(left - 8, at + 0.5 * thick * (double)series_count + 4, "label", "end", label, html));
         for (int64_t s = 0; s < series_count; s++)
             EH_TRY(draw_bar(chart, &groups[g], series[s], &groups[g].marks[s], s, &x, at + thick * (double)s, thick - 1,
                             html));
@@ -163,88 +158,8 @@ eh_status eh_chart_bars(const eh_chart *chart, const char *const *series, int64_
     return eh_chart_close(chart, html);
 }
 
-// --- Scatter
-// ----------------------------------------------------------------------------------------------------------
-static eh_status draw_point(const eh_scatter *scatter, const eh_point *point, const eh_axis *x, const eh_axis *y,
-                            eh_string *html)
-{
-    if (!isfinite(point->x) || !isfinite(point->y))
-        return EH_OK;
-    const double at_x = eh_axis_at(x, point->x), at_y = eh_axis_at(y, point->y);
-    char class[16];
-    snprintf(class, sizeof class, "whisker l%d", point->series % SERIES);
-    if (isfinite(point->x_interval.low))
-        EH_TRY(eh_draw_line(eh_axis_at(x, point->x_interval.low), at_y, eh_axis_at(x, point->x_interval.high), at_y,
-                            class, html));
-    if (isfinite(point->y_interval.low))
-        EH_TRY(eh_draw_line(at_x, eh_axis_at(y, point->y_interval.low), at_x, eh_axis_at(y, point->y_interval.high),
-                            class, html));
-    EH_TRY(draw_dot(at_x, at_y, scatter->small ? 3 : 5.5, point->series, point->title, html));
-    if (point->label == NULL)
-        return EH_OK;
-    snprintf(class, sizeof class, "label t%d", point->series % SERIES);
-    const bool left = at_x > 0.62 * (x->to - x->from) + x->from;
-    return eh_draw_text(at_x + (left ? -9 : 9), at_y - 8, class, left ? "end" : "start", point->label, html);
-}
-
-// A line y = intercept + slope x, clipped to the frame.
-static eh_status draw_fit(double slope, double intercept, const eh_axis *x, const eh_axis *y, const char *class,
-                          eh_string *html)
-{
-    double ends[2] = {x->low, x->high};
-    for (int i = 0; i < 2; i++) {
-        const double at = intercept + slope * ends[i];
-        const double inside = fmin(fmax(at, y->low), y->high);
-        if (at != inside && slope != 0)
-            ends[i] = (inside - intercept) / slope;
-    }
-    if (fmin(ends[0], ends[1]) < x->low - 1e-9 || fmax(ends[0], ends[1]) > x->high + 1e-9)
-        return EH_OK;
-    return eh_draw_line(eh_axis_at(x, ends[0]), eh_axis_at(y, intercept + slope * ends[0]), eh_axis_at(x, ends[1]),
-                        eh_axis_at(y, intercept + slope * ends[1]), class, html);
-}
-
-eh_status eh_chart_scatter(const eh_chart *chart, const eh_scatter *scatter, const eh_point *points, int64_t count,
-                           eh_string *html)
-{
-    eh_interval range_x = {INFINITY, -INFINITY}, range_y = {INFINITY, -INFINITY};
-    eh_range_take(&range_x, scatter->x_reference);
-    eh_range_take(&range_y, scatter->y_reference);
-    for (int64_t i = 0; i < count; i++) {
-        eh_range_take_mark(&range_x, &(eh_mark){points[i].x, points[i].x_interval});
-        eh_range_take_mark(&range_y, &(eh_mark){points[i].y, points[i].y_interval});
-    }
-    const double top = 12, bottom = 262, left = 48, right = WIDTH - 14;
-    const eh_axis x = eh_axis_make(range_x.low, range_x.high, left, right, 5);
-    const eh_axis y = eh_axis_make(range_y.low, range_y.high, bottom, top, 6);
-    EH_TRY(eh_chart_open(chart, WIDTH, 322, html));
-    EH_TRY(eh_draw_y_axis(&y, left, right, html));
-    EH_TRY(eh_draw_x_axis(&x, top, bottom, scatter->x_label, html));
-    if (isfinite(scatter->x_reference))
-        EH_TRY(eh_draw_line(eh_axis_at(&x, scatter->x_reference), top, eh_axis_at(&x, scatter->x_reference), bottom,
-                            "reference", html));
-    if (isfinite(scatter->y_reference))
-        EH_TRY(eh_draw_line(left, eh_axis_at(&y, scatter->y_reference), right, eh_axis_at(&y, scatter->y_reference),
-                            "reference", html));
-    if (scatter->identity)
-        EH_TRY(draw_fit(1, 0, &x, &y, "reference", html));
-    EH_TRY(eh_string_append_text(html, scatter->small ? "<g class=\"faint\">\n" : "<g>\n"));
-    for (int64_t i = 0; i < count; i++) EH_TRY(draw_point(scatter, &points[i], &x, &y, html));
-    EH_TRY(eh_string_append_text(html, "</g>\n"));
-    if (scatter->has_line)
-        EH_TRY(draw_fit(scatter->slope, scatter->intercept, &x, &y, "fit", html));
-    EH_TRY(eh_string_printf(html,
-                            "<text transform=\"translate(11 %.1f) rotate(-90)\" class=\"label\" "
-                            "text-anchor=\"middle\">",
-                            (top + bottom) / 2));
-    EH_TRY(eh_html_text(scatter->y_label, html));
-    EH_TRY(eh_string_append_text(html, "</text>\n"));
-    return eh_chart_close(chart, html);
-}
-
-// --- Curves
-// ----------------------------------------------------------------------------------------------------------- At most
-// one point a pixel: of many steps in a row, their mean.
+// --- Curves ---
+// At most one point a pixel: of many steps in a row, their mean.
 static eh_status draw_curve(const double *xs, const eh_curve *curve, int64_t count, const eh_axis *x, const eh_axis *y,
                             int64_t series, eh_string *html)
 {
@@ -266,7 +181,7 @@ static eh_status draw_curve(const double *xs, const eh_curve *curve, int64_t cou
     EH_TRY(eh_string_append_text(html, "\"/>\n"));
     for (int64_t i = 0; drawn == 1 && i < count; i++)
         if (isfinite(curve->y[i]))
-            EH_TRY(draw_dot(eh_axis_at(x, xs[i]), eh_axis_at(y, curve->y[i]), 4, series, curve->label, html));
+            EH_TRY(eh_draw_dot(eh_axis_at(x, xs[i]), eh_axis_at(y, curve->y[i]), 4, series, curve->label, html));
     return EH_OK;
 }
 

@@ -19,7 +19,6 @@ typedef struct {
     const char *title, *caption; // caption may be NULL
     const char *unit;
     double reference; // drawn as a dashed line; NaN: none
-    const char *reference_label;
 } eh_chart;
 
 // Lines from "before" to "after", one a series.
@@ -37,20 +36,33 @@ typedef struct {
 EH_CHECKED eh_status eh_chart_bars(const eh_chart *chart, const char *const *series, int64_t series_count,
                                    const eh_bar_group *groups, int64_t group_count, eh_string *html);
 
-// Points in two dimensions, with intervals and a label where they have one.
+// Points in two dimensions, with intervals and a label where they have one; --- charts_plane.c ---
+typedef enum { EH_DOT, EH_ARROWHEAD, EH_CROSS, EH_RING, EH_DIAMOND, EH_SQUARE } eh_shape;
 typedef struct {
     double x, y;
     eh_interval x_interval, y_interval; // NaN: none
-    const char *label;                  // beside the point; NULL: none
+    const char *label;                  // near the point, where nothing else is; NULL: none
     const char *title;                  // told on hovering; NULL: none
-    int series;
+    int series;                         // colour
+    eh_shape shape;
 } eh_point;
+// A line between two of the points, in the second one's colour.
+typedef struct {
+    int64_t from, to;
+    bool faint;
+} eh_path;
 typedef struct {
     const char *x_label, *y_label;
     bool has_line, identity; // y = intercept + slope x; dashed y = x
     double slope, intercept;
     double x_reference, y_reference; // dashed; NaN: none
     bool small;                      // many points, half transparent
+    bool log_x;                      // x are decimal logarithms: ticks say the numbers
+    bool wide;                       // drawn twice as wide: the picture that matters
+    const eh_path *paths;
+    int64_t path_count;
+    const char *const *series; // a legend of the colours, NULL: none
+    int64_t series_count;
 } eh_scatter;
 EH_CHECKED eh_status eh_chart_scatter(const eh_chart *chart, const eh_scatter *scatter, const eh_point *points,
                                       int64_t count, eh_string *html);

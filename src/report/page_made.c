@@ -1,4 +1,5 @@
 // How the run was made, and what the data sets ask to be said.
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -34,57 +35,101 @@ static eh_status fact(const char *name, const char *value, eh_string *html)
     return eh_string_append_text(html, "</dd>\n");
 }
 
-static eh_status print_warnings(const eh_job *job, eh_string *html)
+static bool trains_on_crows_pairs(const eh_report_run *runs, int64_t run_count)
 {
-    for (int64_t d = 0; d < job->data_count; d++)
-        if (strcmp(job->data[d].format, "crows-pairs") == 0 && eh_data_is_learnt(&job->data[d])) {
-            EH_TRY(eh_string_append_text(
-                html, "<p class=\"warning\" role=\"note\"><b>Warning.</b> This run trains on data in CrowS-Pairs' "
-                      "format. The data statement of CrowS-Pairs says that it \"should not be used to train any "
-                      "machine learning models\": a model trained on it can't be judged on it, and this run "
-                      "does so only to ask what such training does. Do not deploy the trained model.</p>\n"));
-            break;
-        }
-    EH_TRY(eh_string_append_text(html, "<ul class=\"note\">\n"));
+    for (int64_t r = 0; r < run_count; r++)
+        for (int64_t d = 0; d < runs[r].job->data_count; d++)
+            if (strcmp(runs[r].job->data[d].format, "crows-pairs") == 0 && eh_data_is_learnt(&runs[r].job->data[d]))
+                return true;
+    return false;
+}
+
+// Whether an earlier run, or an earlier entry of this one, has the same file.
+static bool was_named(const eh_report_run *runs, int64_t run, int64_t data)
+{
+    const char *path = runs[run].job->data[data].path;
+    for (int64_t r = 0; r <= run; r++)
+        for (int64_t d = 0; d < (r == run ? data : runs[r].job->data_count); d++)
+            if (strcmp(runs[r].job->data[d].path, path) == 0)
+                return true;
+    return false;
+}
+
+static eh_status print_data_set(const eh_job_data *data, eh_string *html)
+{
+    EH_TRY(eh_string_append_text(html, "<li><code>"));
+    EH_TRY(eh_html_text(data->path, html));
+    EH_TRY(eh_string_append_text(html, "</code>"));
     for (size_t i = 0; i < sizeof data_sets / sizeof *data_sets; i++)
-        for (int64_t d = 0; d < job->data_count; d++) {
-            if (strcmp(job->data[d].format, data_sets[i].format) != 0)
-                continue;
-            EH_TRY(eh_string_append_text(html, "<li><code>"));
-            EH_TRY(eh_html_text(job->data[d].path, html));
-            EH_TRY(eh_string_printf(html, "</code> in the format of %s (that data set: %s). %s</li>\n",
-                                    data_sets[i].title, data_sets[i].licence, data_sets[i].warning));
-        }
+        if (strcmp(data->format, data_sets[i].format) == 0)
+            return eh_string_printf(html, " in the format of %s (that data set: %s). %s</li>\n", data_sets[i].title,
+                                    data_sets[i].licence, data_sets[i].warning);
+    return eh_string_printf(html, " (format %s): your own data, under your own terms.</li>\n", data->format);
+}
+
+static eh_status print_warnings(const eh_report_run *runs, int64_t run_count, eh_string *html)
+{
+    if (trains_on_crows_pairs(runs, run_count))
+        EH_TRY(eh_string_append_text(
+            html, "<p class=\"warning\" role=\"note\"><b>Warning.</b> This run trains on data in CrowS-Pairs' "
+                  "format. The data statement of CrowS-Pairs says that it \"should not be used to train any "
+                  "machine learning models\": a model trained on it can't be judged on it, and this run "
+                  "does so only to ask what such training does. Do not deploy the trained model.</p>\n"));
+    EH_TRY(eh_string_append_text(html, "<ul class=\"note\">\n"));
+    for (int64_t r = 0; r < run_count; r++)
+        for (int64_t d = 0; d < runs[r].job->data_count; d++)
+            if (!was_named(runs, r, d))
+                EH_TRY(print_data_set(&runs[r].job->data[d], html));
     return eh_string_append_text(html, "</ul>\n");
+}
+
+static eh_status print_cell(const char *label, const char *text, const char *class, eh_string *html)
+{
+    EH_TRY(eh_string_printf(html, "<td role=\"cell\" data-label=\"%s\" class=\"%s\">", label, class));
+    EH_TRY(eh_html_text(text, html));
+    return eh_string_append_text(html, "</td>");
+}
+
+static eh_status print_phase(const eh_phase *phase, eh_string *html)
+{
+    eh_string tables = {0};
+    char parameters[32] = "";
+    eh_status status = EH_OK;
+    if (isfinite(phase->parameters))
+        snprintf(parameters, sizeof parameters, "%.0f", phase->parameters);
+    EH_TRY_OR(done, eh_string_append_text(&tables, ""));
+    for (int64_t t = 0; t < phase->table_count; t++)
+        EH_TRY_OR(done, eh_string_printf(&tables, "%s%s (%lld rows)", t > 0 ? ", " : "", phase->tables[t].name,
+                                         (long long)phase->tables[t].row_count));
+    EH_TRY_OR(done, eh_string_append_text(html, "<tr role=\"row\">"));
+    EH_TRY_OR(done, print_cell("phase", phase->name, "", html));
+    EH_TRY_OR(done, print_cell("model", phase->model_path, "", html));
+    EH_TRY_OR(done, print_cell("parameters", parameters, "num", html));
+    EH_TRY_OR(done, print_cell("SHA-256 of the model", phase->model_sha256, "mono wide", html));
+    EH_TRY_OR(done, print_cell("seed", phase->seed, "", html));
+    EH_TRY_OR(done, print_cell("evenhand", phase->version, "", html));
+    EH_TRY_OR(done, print_cell("score tables", tables.bytes, "wide", html));
+    EH_TRY_OR(done, eh_string_append_text(html, "</tr>\n"));
+done:
+    eh_string_deinit(&tables);
+    return status;
 }
 
 static eh_status print_phases(const eh_results *results, eh_string *html)
 {
+    static const char *const headings[] = {"phase", "model",    "parameters",  "SHA-256 of the model",
+                                           "seed",  "evenhand", "score tables"};
     EH_TRY(eh_string_append_text(
-        html, "<div class=\"scroll\" tabindex=\"0\"><table><thead><tr><th>phase</th><th>model</th><th>SHA-256 "
-              "of the model</th><th>seed</th><th>evenhand</th><th>score tables</th></tr></thead><tbody>\n"));
-    for (int64_t p = 0; p < results->phase_count; p++) {
-        const eh_phase *phase = &results->phases[p];
-        const char *const texts[] = {phase->name, phase->model_path, phase->model_sha256, phase->seed, phase->version};
-        EH_TRY(eh_string_append_text(html, "<tr>"));
-        for (int i = 0; i < 5; i++) {
-            EH_TRY(eh_string_append_text(html, i == 2 ? "<td class=\"mono\">" : "<td>"));
-            EH_TRY(eh_html_text(texts[i], html));
-            EH_TRY(eh_string_append_text(html, "</td>"));
-        }
-        EH_TRY(eh_string_append_text(html, "<td>"));
-        for (int64_t t = 0; t < phase->table_count; t++) {
-            char text[256];
-            snprintf(text, sizeof text, "%s%s (%lld rows)", t > 0 ? ", " : "", phase->tables[t].name,
-                     (long long)phase->tables[t].row_count);
-            EH_TRY(eh_html_text(text, html));
-        }
-        EH_TRY(eh_string_append_text(html, "</td></tr>\n"));
-    }
+        html, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Phases\"><table role=\"table\" "
+              "class=\"stack\"><thead role=\"rowgroup\"><tr role=\"row\">"));
+    for (size_t i = 0; i < sizeof headings / sizeof *headings; i++)
+        EH_TRY(eh_string_printf(html, "<th role=\"columnheader\" scope=\"col\">%s</th>", headings[i]));
+    EH_TRY(eh_string_append_text(html, "</tr></thead><tbody role=\"rowgroup\">\n"));
+    for (int64_t p = 0; p < results->phase_count; p++) EH_TRY(print_phase(&results->phases[p], html));
     return eh_string_append_text(html, "</tbody></table></div>\n");
 }
 
-eh_status eh_page_provenance(const eh_report_run *run, eh_string *html)
+static eh_status print_run(const eh_report_run *run, eh_string *html)
 {
     const eh_job *job = run->job;
     char text[128], when[64] = "";
@@ -92,7 +137,6 @@ eh_status eh_page_provenance(const eh_report_run *run, eh_string *html)
     struct tm utc;
     if (gmtime_r(&now, &utc) != NULL)
         strftime(when, sizeof when, "%Y-%m-%d %H:%M UTC", &utc);
-    EH_TRY(print_warnings(job, html));
     EH_TRY(eh_string_append_text(html, "<dl class=\"facts\">\n"));
     EH_TRY(fact("Job", job->name, html));
     EH_TRY(fact("Job file", job->path, html));
@@ -120,4 +164,20 @@ eh_status eh_page_provenance(const eh_report_run *run, eh_string *html)
         status = eh_string_append_text(html, "</pre></details>\n");
     eh_string_deinit(&yaml);
     return status;
+}
+
+// What concerns all runs once, then each run; of several, folded.
+eh_status eh_page_provenance(const eh_report_run *runs, int64_t run_count, eh_string *html)
+{
+    EH_TRY(print_warnings(runs, run_count, html));
+    for (int64_t r = 0; r < run_count; r++) {
+        if (run_count > 1) {
+            EH_TRY(eh_string_append_text(html, "<details><summary>"));
+            EH_TRY(eh_html_text(runs[r].results->name, html));
+            EH_TRY(eh_string_append_text(html, "</summary>\n"));
+        }
+        EH_TRY(print_run(&runs[r], html));
+        EH_TRY(eh_string_append_text(html, run_count > 1 ? "</details>\n" : ""));
+    }
+    return EH_OK;
 }

@@ -6,31 +6,28 @@
 #include "core/memory.h"
 #include "report/charts.h"
 #include "report/columns.h"
-#include "report/page.h"
+#include "report/page_plots_internal.h"
 
 #define MOST_GROUPS 24
 #define MOST_PHASES 6
 
-// The second measurement of the base is a check, not a result: it would lie on the first.
 static bool is_shown(const eh_metric_results *metric, const eh_results *results, int64_t phase)
 {
-    return metric->phases[phase].table != NULL && strcmp(results->phases[phase].name, "control-repeat") != 0;
+    return metric->phases[phase].table != NULL && eh_phase_is_result(results->phases[phase].name);
 }
 
-// "damage" of "control-damage".
-static const char *short_phase(const char *phase)
+const char *eh_short_phase(const char *phase)
 {
     return strncmp(phase, "control-", 8) == 0 ? phase + 8 : phase;
 }
 
-static eh_mark mark_of(const eh_metric_results *metric, int64_t phase, int64_t figure)
+eh_mark eh_mark_of(const eh_metric_results *metric, int64_t phase, int64_t figure)
 {
     const eh_estimate *estimate = eh_results_estimate(metric, phase, figure);
     return estimate == NULL ? (eh_mark){NAN, {NAN, NAN}} : (eh_mark){estimate->value, estimate->interval};
 }
 
-// --- LMS, SS, ICAT by task
-// --------------------------------------------------------------------------------------------
+// --- LMS, SS, ICAT by task ---
 static eh_status plot_score(const eh_report_run *run, const eh_metric_results *metric, const char *figure,
                             const char *title, const char *caption, double reference, eh_string *html)
 {
@@ -42,16 +39,15 @@ static eh_status plot_score(const eh_report_run *run, const eh_metric_results *m
     for (int s = 0; s < 3; s++) {
         const int64_t f = eh_results_figure(metric, figure, NULL, scopes[s]);
         if (f >= 0)
-            slopes[count++] = (eh_slope){labels[s], mark_of(metric, before, f), mark_of(metric, after, f)};
+            slopes[count++] = (eh_slope){labels[s], eh_mark_of(metric, before, f), eh_mark_of(metric, after, f)};
     }
     if (count == 0)
         return EH_OK;
-    const eh_chart chart = {title, caption, "%", reference, NULL};
+    const eh_chart chart = {title, caption, "%", reference};
     return eh_chart_slopes(&chart, slopes, count, html);
 }
 
-// --- Bias types
-// ---------------------------------------------------------------------------------------------------------
+// --- Bias types ---
 static eh_status plot_groups(const eh_report_run *run, const eh_metric_results *metric, const char *figure,
                              const char *title, const char *caption, const char *unit, double reference,
                              eh_string *html)
@@ -63,7 +59,7 @@ static eh_status plot_groups(const eh_report_run *run, const eh_metric_results *
     int64_t phases[MOST_PHASES], phase_count = 0, group_count = 0;
     for (int64_t p = 0; p < results->phase_count && phase_count < MOST_PHASES; p++)
         if (is_shown(metric, results, p)) {
-            series[phase_count] = short_phase(results->phases[p].name);
+            series[phase_count] = eh_short_phase(results->phases[p].name);
             phases[phase_count++] = p;
         }
     for (int64_t f = 0; f < metric->figure_count && group_count < MOST_GROUPS; f++) {
@@ -71,63 +67,17 @@ static eh_status plot_groups(const eh_report_run *run, const eh_metric_results *
         if (f != eh_results_figure(metric, figure, NULL, info->scope) || strchr(info->scope, '/') != NULL ||
             strncmp(info->scope, "int", 3) == 0)
             continue;
-        for (int64_t p = 0; p < phase_count; p++) marks[group_count][p] = mark_of(metric, phases[p], f);
+        for (int64_t p = 0; p < phase_count; p++) marks[group_count][p] = eh_mark_of(metric, phases[p], f);
         groups[group_count] = (eh_bar_group){info->scope, marks[group_count]};
         group_count++;
     }
     if (group_count < 2)
         return EH_OK;
-    const eh_chart chart = {title, caption, unit, reference, NULL};
+    const eh_chart chart = {title, caption, unit, reference};
     return eh_chart_bars(&chart, series, phase_count, groups, group_count, html);
 }
 
-// --- Bias against capability
-// --------------------------------------------------------------------------------------------
-static bool find_bits(const eh_results *results, const eh_metric_results **metric, int64_t *figure)
-{
-    for (int64_t m = 0; m < results->metric_count; m++)
-        for (int64_t f = 0; f < results->metrics[m].figure_count; f++)
-            if (strcmp(results->metrics[m].figures[f].unit, "bits/byte") == 0 && results->metrics[m].figures[f].main) {
-                *metric = &results->metrics[m];
-                *figure = f;
-                return true;
-            }
-    return false;
-}
-
-static eh_status plot_capability(const eh_report_run *run, const eh_metric_results *metric, eh_string *html)
-{
-    const eh_results *results = run->results;
-    const eh_metric_results *capability;
-    int64_t bits, count = 0;
-    const int64_t bias = eh_results_figure(metric, "stereoset/margin", NULL, "all");
-    if (bias < 0 || !find_bits(results, &capability, &bits))
-        return EH_OK;
-    eh_point *points = NULL;
-    EH_TRY(EH_ALLOC(results->phase_count, &points));
-    for (int64_t p = 0; p < results->phase_count; p++) {
-        const eh_mark x = mark_of(capability, p, bits), y = mark_of(metric, p, bias);
-        if (is_shown(metric, results, p) && isfinite(x.value) && isfinite(y.value))
-            points[count++] = (eh_point){
-                x.value, y.value, x.interval, y.interval, short_phase(results->phases[p].name), results->phases[p].name,
-                (int)p};
-    }
-    const eh_scatter scatter = {.x_label = "bits per byte of held-out text (more is worse)",
-                                .y_label = "mean margin, nats (0: unbiased)",
-                                .x_reference = count > 0 ? points[0].x : NAN,
-                                .y_reference = 0};
-    const eh_chart chart = {
-        "Bias against capability",
-        "Mitigation moves towards the dashed line at 0 and stays at the left; damage drifts to the right. A "
-        "treated model must lie nearer to 0 than the damage control at the same capability.",
-        "", NAN, NULL};
-    const eh_status status = count > 1 ? eh_chart_scatter(&chart, &scatter, points, count, html) : EH_OK;
-    eh_free(&points);
-    return status;
-}
-
-// --- Planted against measured
-// -------------------------------------------------------------------------------------------
+// --- Planted against measured ---
 static eh_status plot_truth_phase(const eh_report_run *run, const eh_truth_phase *phase, eh_string *html)
 {
     eh_point *points = NULL;
@@ -140,7 +90,7 @@ static eh_status plot_truth_phase(const eh_report_run *run, const eh_truth_phase
         snprintf(titles[i], sizeof titles[i], "%s, %s / %s (%s, %s): planted %+.2f, measured %+.2f nats", p->people,
                  p->stereotype, p->anti_stereotype, p->kind, p->exposure, p->planted, p->measured);
         const int series = strcmp(p->kind, "stereotyped") == 0 ? 0 : strcmp(p->kind, "neutral") == 0 ? 5 : 1;
-        points[i] = (eh_point){p->planted, p->measured, {NAN, NAN}, {NAN, NAN}, NULL, titles[i], series};
+        points[i] = (eh_point){p->planted, p->measured, {NAN, NAN}, {NAN, NAN}, NULL, titles[i], series, EH_DOT};
     }
     char title[128], caption[320];
     snprintf(title, sizeof title, "Planted against measured, %s", run->results->phases[phase->phase].name);
@@ -159,7 +109,7 @@ static eh_status plot_truth_phase(const eh_report_run *run, const eh_truth_phase
                                 .x_reference = NAN,
                                 .y_reference = NAN,
                                 .small = true};
-    const eh_chart chart = {title, caption, "", NAN, NULL};
+    const eh_chart chart = {title, caption, "", NAN};
     EH_TRY_OR(done, eh_chart_scatter(&chart, &scatter, points, phase->point_count, html));
 done:
     eh_free(&points);
@@ -167,8 +117,58 @@ done:
     return status;
 }
 
-// --- Training
-// -----------------------------------------------------------------------------------------------------------
+// --- Position bias ---
+static eh_status plot_position_figure(const eh_report_run *run, const eh_metric_results *metric, const char *quantity,
+                                      const char *title, const char *caption, const char *unit, eh_string *html)
+{
+    static const char *const readings[][2] = {
+        {"generated", "as written"}, {"study", "as written"}, {"constrained", "likeliest letter"}};
+    const char *series[MOST_PHASES];
+    eh_mark marks[3][MOST_PHASES];
+    eh_bar_group groups[3];
+    int64_t phases[MOST_PHASES], phase_count = 0, group_count = 0;
+    for (int64_t p = 0; p < run->results->phase_count && phase_count < MOST_PHASES; p++)
+        if (is_shown(metric, run->results, p)) {
+            series[phase_count] = eh_short_phase(run->results->phases[p].name);
+            phases[phase_count++] = p;
+        }
+    for (int r = 0; r < 3; r++) {
+        char name[EH_FIGURE_NAME];
+        snprintf(name, sizeof name, "stereoset/%s/%s", readings[r][0], quantity);
+        const int64_t f = eh_results_figure(metric, name, NULL, "all");
+        bool any = false;
+        for (int64_t p = 0; p < phase_count; p++) {
+            marks[group_count][p] = eh_mark_of(metric, phases[p], f);
+            any = any || isfinite(marks[group_count][p].value);
+        }
+        if (any) {
+            groups[group_count] = (eh_bar_group){readings[r][1], marks[group_count]};
+            group_count++;
+        }
+    }
+    const eh_chart chart = {title, caption, unit, NAN};
+    return group_count == 0 ? EH_OK : eh_chart_bars(&chart, series, phase_count, groups, group_count, html);
+}
+
+static eh_status plot_positions(const eh_report_run *run, eh_string *html)
+{
+    for (int64_t m = 0; m < run->results->metric_count; m++) {
+        const eh_metric_results *metric = &run->results->metrics[m];
+        EH_TRY(
+            plot_position_figure(run, metric, "position-bias", "Position bias of the answers",
+                                 "Half the distance of the positions' shares from a third each, over all six orders: 0 "
+                                 "is blind to order, 0.667 always takes the same place. Lines: 95 % intervals.",
+                                 "", html));
+        EH_TRY(
+            plot_position_figure(run, metric, "consistency", "Same sentence in all six orders",
+                                 "Share of items; a constant place scores 0 %, chance 0.41 %, a model blind to order "
+                                 "100 %. Lines: 95 % intervals.",
+                                 "%", html));
+    }
+    return EH_OK;
+}
+
+// --- Training ---
 static eh_status draw_training(const eh_columns *columns, eh_string *html)
 {
     int64_t step = eh_columns_find(columns, "step");
@@ -189,8 +189,7 @@ static eh_status draw_training(const eh_columns *columns, eh_string *html)
         if (any)
             curves[count++] = (eh_curve){columns->headers[c], y};
     }
-    const eh_chart chart = {"Training", "Loss in nats per labelled token over the steps of the fine-tuning.", "", NAN,
-                            NULL};
+    const eh_chart chart = {"Training", "Loss in nats per labelled token over the steps of the fine-tuning.", "", NAN};
     const eh_status status =
         count > 0 && rows > 1 ? eh_chart_curves(&chart, "step", values, rows, curves, count, html) : EH_OK;
     eh_free(&values);
@@ -215,14 +214,14 @@ done:
     return status;
 }
 
-// --- All
-// ----------------------------------------------------------------------------------------------------------------
+// --- All ---
 static eh_status plot_stereoset(const eh_report_run *run, const eh_metric_results *metric, eh_string *html)
 {
     static const char *const margin =
         "Mean of log P(stereotype) - log P(anti-stereotype) over items: 0 is unbiased. Lines: 95 % "
         "intervals.";
     const bool both = eh_results_phase(run->results, "before") >= 0 && eh_results_phase(run->results, "after") >= 0;
+    EH_TRY(eh_page_plane(run, 1, html));
     if (both) {
         EH_TRY(plot_score(
             run, metric, "stereoset/official-macro/SS", "Stereotype score (SS)",
@@ -235,7 +234,7 @@ static eh_status plot_stereoset(const eh_report_run *run, const eh_metric_result
                           "LMS x min(SS, 100 - SS) / 50: 100 is ideal, 50 is a random model.", NAN, html));
     }
     EH_TRY(plot_groups(run, metric, "stereoset/margin", "Bias by type", margin, "nats", 0, html));
-    return plot_capability(run, metric, html);
+    return EH_OK;
 }
 
 eh_status eh_page_plots(const eh_report_run *run, eh_string *html)
@@ -257,36 +256,7 @@ eh_status eh_page_plots(const eh_report_run *run, eh_string *html)
                 break;
             }
     }
-    return plot_training(run, html);
-}
-
-// One figure over the runs of a sweep, before and after: the scaling curve where the runs are models of several sizes.
-static eh_status plot_over_runs(const eh_report_run *runs, int64_t run_count, const char *figure, const char *title,
-                                const char *caption, const char *unit, double reference, eh_string *html)
-{
-    static const char *const series[] = {"before", "after"};
-    eh_mark marks[MOST_GROUPS][2];
-    eh_bar_group groups[MOST_GROUPS];
-    int64_t count = 0;
-    for (int64_t r = 0; r < run_count && count < MOST_GROUPS; r++) {
-        const eh_metric_results *metric = eh_results_metric(runs[r].results, "stereoset/likelihood");
-        const int64_t f = metric == NULL ? -1 : eh_results_figure(metric, figure, NULL, "all");
-        if (f < 0)
-            continue;
-        for (int s = 0; s < 2; s++) marks[count][s] = mark_of(metric, eh_results_phase(runs[r].results, series[s]), f);
-        groups[count] = (eh_bar_group){runs[r].results->name, marks[count]};
-        count++;
-    }
-    const eh_chart chart = {title, caption, unit, reference, NULL};
-    return count == 0 ? EH_OK : eh_chart_bars(&chart, series, 2, groups, count, html);
-}
-
-eh_status eh_page_sweep_plots(const eh_report_run *runs, int64_t run_count, eh_string *html)
-{
-    EH_TRY(plot_over_runs(runs, run_count, "stereoset/margin", "Bias of each run",
-                          "Mean margin over both tasks; 0 is unbiased. Lines: 95 % intervals.", "nats", 0, html));
-    EH_TRY(plot_over_runs(runs, run_count, "stereoset/official-macro/SS", "Stereotype score of each run",
-                          "Drawn from 50, which is unbiased. Lines: 95 % intervals.", "%", 50, html));
-    return plot_over_runs(runs, run_count, "stereoset/official-macro/LM", "Language modelling score of each run",
-                          "Drawn from 50, which is guessing; 100 is best. Lines: 95 % intervals.", "%", 50, html);
+    EH_TRY(plot_positions(run, html));
+    EH_TRY(plot_training(run, html));
+    return eh_page_trajectory(run, html);
 }

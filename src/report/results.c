@@ -25,6 +25,16 @@ static void phase_deinit(eh_phase *phase)
     eh_free(&phase->git);
 }
 
+static eh_status read_parameters(const char *path, eh_phase *phase)
+{
+    char *text = NULL;
+    EH_TRY(eh_scores_attribute(path, "parameters", &text)); // files of older versions have none
+    const double count = strtod(text, NULL);
+    phase->parameters = count > 0 ? count : NAN;
+    eh_free(&text);
+    return EH_OK;
+}
+
 static eh_status read_phase(const char *path, eh_phase *phase)
 {
     const char *name = strrchr(path, '/');
@@ -36,6 +46,7 @@ static eh_status read_phase(const char *path, eh_phase *phase)
     EH_TRY(eh_scores_attribute(path, "model_sha256", &phase->model_sha256));
     EH_TRY(eh_scores_attribute(path, "seed", &phase->seed));
     EH_TRY(eh_scores_attribute(path, "evenhand", &phase->version));
+    EH_TRY(read_parameters(path, phase));
     return eh_scores_attribute(path, "git", &phase->git);
 }
 

@@ -12,6 +12,7 @@
 typedef struct {
     char *name; // "before", "step-200", "after", "control-placebo"
     char *path, *model_path, *model_sha256, *seed, *version, *git;
+    double parameters; // of the model, NaN: not known
     eh_score_table *tables;
     int64_t table_count;
 } eh_phase;

@@ -27,6 +27,7 @@ typedef struct {
     char **columns;
     char **column_groups; // a title over neighbouring columns, "" for none; NULL: no such line
     bool sections;        // the first column's texts are headings over the rows that share them
+    bool heat;            // estimates are tinted by their size: green above 0, orange below
     bool long_list;       // many rows for looking up, not for reading: folded on the page
     eh_cell *cells;       // [row_count, column_count]
 } eh_table;

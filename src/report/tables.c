@@ -246,6 +246,7 @@ static eh_status add_verdicts(eh_table_list *list, const eh_report_run *runs, in
                            COLUMNS("run", "bias", "figure", "base", "treated", "effect E", "excess X",
                                    "capability loss C", "detectable", "verdict"),
                            10, &table));
+    table->sections = run_count > 1;
     for (int64_t r = 0; r < run_count; r++)
         for (int64_t v = 0; v < runs[r].verdicts->row_count; v++)
             EH_TRY(add_verdict_row(table, runs[r].results->name, &runs[r].verdicts->rows[v],
@@ -328,8 +329,8 @@ eh_status eh_tables_make(const eh_report_run *runs, int64_t run_count, eh_table 
 {
     eh_table_list list = {0};
     eh_status status = EH_OK;
-    EH_TRY_OR(done, add_verdicts(&list, runs, run_count));
     EH_TRY_OR(done, eh_tables_add_overview(&list, runs, run_count));
+    EH_TRY_OR(done, add_verdicts(&list, runs, run_count));
     EH_TRY_OR(done, eh_tables_add_study(&list, runs, run_count));
     EH_TRY_OR(done, eh_tables_add_transfer(&list, runs, run_count));
     EH_TRY_OR(done, eh_tables_add_trajectory(&list, runs, run_count));

@@ -164,6 +164,7 @@ eh_status eh_tables_add_transfer(eh_table_list *list, const eh_report_run *runs,
                            "Brackets: 95 % intervals of "
                            "the paired change.",
                            columns, 2 + count, &table));
+    table->heat = true;
     for (int64_t r = 0; r < run_count; r++) {
         const eh_metric_results *own = eh_results_metric(runs[r].results, "stereoset/likelihood");
         if (own != NULL)

@@ -19,12 +19,15 @@ static const char *kept;
 
 static void make_run(const char *folder, const char *after_digest, eh_job *job)
 {
-    const eh_made_model models[] = {
-        {"before", "aaaa", 0.8, 2, 0.6, 0.5, 1.50},         {"after", after_digest, 0.3, 1.7, 0.6, 0.1, 1.51},
-        {"step-50", "s050", 0.7, 1.9, 0.6, 0.4, 1.495},     {"step-100", "s100", 0.6, 1.8, 0.6, 0.3, 1.505},
-        {"control-damage", "cccc", 0.6, 1, 1.2, 0.4, 1.53}, {"control-placebo", "dddd", 0.78, 1.9, 0.6, 0.48, 1.51},
-        {"control-repeat", "aaaa", 0.8, 2, 0.6, 0.5, 1.50}, {"control-reversed", "eeee", 1.1, 1.9, 0.6, 0.7, 1.52}};
-    eh_made_run(comm, folder, "made up <b>&", models, sizeof models / sizeof *models, job);
+    const eh_made_model models[] = {{"before", "aaaa", 0.8, 2, 0.6, 0.5, 1.50, 1000},
+                                    {"after", after_digest, 0.3, 1.7, 0.6, 0.1, 1.51, 1000},
+                                    {"step-50", "s050", 0.7, 1.9, 0.6, 0.4, 1.495, 1000},
+                                    {"step-100", "s100", 0.6, 1.8, 0.6, 0.3, 1.505, 1000},
+                                    {"control-damage", "cccc", 0.6, 1, 1.2, 0.4, 1.53, 1000},
+                                    {"control-placebo", "dddd", 0.78, 1.9, 0.6, 0.48, 1.51, 1000},
+                                    {"control-repeat", "aaaa", 0.8, 2, 0.6, 0.5, 1.50, 1000},
+                                    {"control-reversed", "eeee", 1.1, 1.9, 0.6, 0.7, 1.52, 1000}};
+    eh_made_run(comm, folder, "made up <b>&", models, sizeof models / sizeof *models, 1000, job);
 }
 
 static eh_status make_report(const eh_job *job)
@@ -95,7 +98,7 @@ static void test_runs_of_a_sweep_stand_beside_each_other(void **state)
     const char *const names[] = {"small", "large"};
     assert_int_equal(eh_report_make_sweep(sweep, jobs, names, 2, &log), EH_OK);
     assert_holds(sweep, "report.html", "large/report.html", true);
-    assert_holds(sweep, "report.html", "Bias of each run", true);
+    assert_holds(sweep, "report.html", "Bias against capability: mitigation or damage?", true);
     assert_holds(sweep, "tables/stereoset-by-task.csv", "small,intrasentence,before,", true);
     assert_holds(sweep, "tables/stereoset-by-task.csv", "large,intrasentence,before,", true);
     assert_holds(sweep, "tables/table1.csv", "section,model,before LMS,", true);
@@ -125,7 +128,7 @@ static void test_a_run_without_scores_is_refused_in_words(void **state)
     (void)state;
     char *folder = eh_test_folder_new();
     eh_job job;
-    eh_made_run(comm, folder, "empty", NULL, 0, &job);
+    eh_made_run(comm, folder, "empty", NULL, 0, 100, &job);
     assert_int_equal(make_report(&job), EH_INPUT);
     assert_non_null(strstr(eh_error_message(), "run evenhand-evaluate first"));
     eh_job_deinit(&job);

@@ -13,22 +13,28 @@ static eh_status make_one(eh_comm *comm, const char *folder, const char *name, c
 {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    eh_made_run(comm, path, name, models, MODELS, job);
+    eh_made_run(comm, path, name, models, MODELS, 200, job);
     return eh_report_make(job, log);
 }
 
 int main(int argc, char **argv)
 {
-    static const eh_made_model small[MODELS] = {
-        {"before", "s0", 0.8, 2, 0.6, 0.5, 1.50},          {"after", "s1", 0.3, 1.7, 0.6, 0.1, 1.51},
-        {"step-100", "s2", 0.6, 1.9, 0.6, 0.35, 1.49},     {"step-200", "s3", 0.45, 1.8, 0.6, 0.2, 1.50},
-        {"control-damage", "s4", 0.6, 1, 1.2, 0.4, 1.515}, {"control-placebo", "s5", 0.78, 1.9, 0.6, 0.48, 1.51},
-        {"control-repeat", "s0", 0.8, 2, 0.6, 0.5, 1.50},  {"control-reversed", "s6", 1.1, 1.9, 0.6, 0.7, 1.52}};
-    static const eh_made_model large[MODELS] = {
-        {"before", "l0", 0.9, 2.6, 0.6, 0.45, 1.31},         {"after", "l1", 0.5, 1.2, 0.8, 0.25, 1.47},
-        {"step-100", "l2", 0.8, 2.2, 0.6, 0.4, 1.33},        {"step-200", "l3", 0.6, 1.7, 0.6, 0.3, 1.39},
-        {"control-damage", "l4", 0.5, 1, 1.2, 0.26, 1.47},   {"control-neutral", "l5", 0.88, 2.5, 0.6, 0.44, 1.32},
-        {"control-repeat", "l0", 0.9, 2.6, 0.6, 0.45, 1.31}, {"control-reversed", "l6", 1.2, 2.2, 0.6, 0.65, 1.36}};
+    static const eh_made_model small[MODELS] = {{"before", "s0", 0.8, 2, 0.6, 0.5, 1.50, 560000000},
+                                                {"after", "s1", 0.3, 1.7, 0.6, 0.1, 1.51, 560000000},
+                                                {"step-100", "s2", 0.6, 1.9, 0.6, 0.35, 1.49, 560000000},
+                                                {"step-200", "s3", 0.45, 1.8, 0.6, 0.2, 1.50, 560000000},
+                                                {"control-damage", "s4", 0.6, 1, 1.2, 0.4, 1.515, 560000000},
+                                                {"control-placebo", "s5", 0.78, 1.9, 0.6, 0.48, 1.51, 560000000},
+                                                {"control-repeat", "s0", 0.8, 2, 0.6, 0.5, 1.50, 560000000},
+                                                {"control-reversed", "s6", 1.1, 1.9, 0.6, 0.7, 1.52, 560000000}};
+    static const eh_made_model large[MODELS] = {{"before", "l0", 0.9, 2.6, 0.6, 0.45, 1.31, 1700000000},
+                                                {"after", "l1", 0.5, 1.2, 0.8, 0.25, 1.47, 1700000000},
+                                                {"step-100", "l2", 0.8, 2.2, 0.6, 0.4, 1.33, 1700000000},
+                                                {"step-200", "l3", 0.6, 1.7, 0.6, 0.3, 1.39, 1700000000},
+                                                {"control-damage", "l4", 0.5, 1, 1.2, 0.26, 1.47, 1700000000},
+                                                {"control-neutral", "l5", 0.88, 2.5, 0.6, 0.44, 1.32, 1700000000},
+                                                {"control-repeat", "l0", 0.9, 2.6, 0.6, 0.45, 1.31, 1700000000},
+                                                {"control-reversed", "l6", 1.2, 2.2, 0.6, 0.65, 1.36, 1700000000}};
     eh_comm *comm;
     eh_job jobs[2] = {0};
     if (argc != 2 || eh_comm_begin(&argc, &argv, &comm) != EH_OK)

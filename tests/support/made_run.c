@@ -95,7 +95,7 @@ static void write_scores(eh_comm *comm, const char *folder, const eh_planted_wor
             for (int64_t n = 0; n < 3; n++) add_row(&tables[0], world, model, g, k, n);
     char path[4096];
     snprintf(path, sizeof path, "%s/scores-%s.h5", folder, model->phase);
-    const eh_scores_origin origin = {model->phase, "made/up", model->digest, "made up", 7};
+    const eh_scores_origin origin = {model->phase, "made/up", model->digest, "made up", 7, model->parameters};
     assert_int_equal(eh_scores_write(comm, path, &origin, tables, 2), EH_OK);
     eh_score_table_deinit(&tables[0]);
     eh_score_table_deinit(&tables[1]);
@@ -128,7 +128,7 @@ static void plant(const char *folder, eh_planted_world *world)
 }
 
 void eh_made_run(eh_comm *comm, const char *folder, const char *name, const eh_made_model *models, int64_t count,
-                 eh_job *job)
+                 int replicates, eh_job *job)
 {
     char yaml[8192];
     eh_planted_world world;
@@ -138,11 +138,11 @@ void eh_made_run(eh_comm *comm, const char *folder, const char *name, const eh_m
     eh_planted_world_deinit(&world);
     write_curve(folder);
     snprintf(yaml, sizeof yaml,
-             "name: %s\noutput: %s\nseed: 11\nmodel: {path: made/up}\nreport: {replicates: 1000}\ndata:\n"
+             "name: %s\noutput: %s\nseed: 11\nmodel: {path: made/up}\nreport: {replicates: %d}\ndata:\n"
              "  - {name: pairs, format: crows-pairs, path: %s/world/pairs.csv, use: train, task: gap-fill}\n"
              "  - {name: tests, format: stereoset, path: %s/world/stereoset.json, use: evaluate}\n"
              "evaluate:\n  - {metric: stereoset, protocol: likelihood}\n",
-             name, folder, folder, folder);
+             name, folder, replicates, folder, folder);
     const eh_status status = eh_job_parse("made-up.yaml", yaml, strlen(yaml), NULL, 0, job);
     if (status != EH_OK)
         fprintf(stderr, "%s\n", eh_error_message());
