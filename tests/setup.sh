@@ -35,6 +35,7 @@ slurm-client        program sbatch
 munge               program munged
 libopenblas-dev     module openblas
 chromium            program chromium
+texlive-latex-recommended program pdflatex
 "
 [ "$what" = build ] && packages=$build_packages || packages=$build_packages$test_packages
 

@@ -94,7 +94,7 @@ const char eh_page_style[] =
     "dl.facts dt{color:var(--soft)}dl.facts dd{margin:0;overflow-wrap:anywhere}"
     "pre{background:var(--ground);border:1px solid "
     "var(--line);border-radius:8px;padding:12px;overflow:auto;font-size:.82rem}"
-    "code,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em}"
+    "code{overflow-wrap:anywhere}code,.mono{font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.92em}"
     "a:focus-visible,summary:focus-visible,input:focus-visible{outline:3px solid var(--blue);outline-offset:2px}"
     "@media(max-width:700px){figure.chart.big{grid-column:auto}figure.chart.big svg text{font-size:17px}"
     "table.stack,table.stack tbody{display:block}table.stack "
