@@ -72,11 +72,12 @@ static double overlap(const box *a, const box *b)
     return width > 0 && height > 0 ? width * height : 0;
 }
 
-#define MOST_LABELS 96
+#define MOST_OBSTACLES 1024
+#define PATH_SAMPLES 16
 
 typedef struct {
     const eh_axis *x, *y;
-    box taken[2 * MOST_LABELS];
+    box taken[MOST_OBSTACLES];
     int count;
 } label_places;
 
@@ -103,24 +104,44 @@ static eh_status draw_label(label_places *places, const eh_point *point, eh_stri
         if (cost < least)
             least = cost, best = candidate;
     }
-    if (places->count < 2 * MOST_LABELS)
+    if (places->count < MOST_OBSTACLES)
         places->taken[places->count++] = best;
     char class[24];
     snprintf(class, sizeof class, "label t%d", point->series % EH_CHART_SERIES);
     return eh_draw_text(best.left, best.bottom - 3, class, "start", point->label, html);
 }
 
-static eh_status draw_labels(const eh_point *points, int64_t count, const eh_axis *x, const eh_axis *y, eh_string *html)
+static void take(label_places *places, double left, double top, double right, double bottom)
+{
+    if (places->count < MOST_OBSTACLES)
+        places->taken[places->count++] = (box){left, top, right, bottom};
+}
+
+static void take_path(label_places *places, const eh_point *from, const eh_point *to)
+{
+    for (int s = 0; s <= PATH_SAMPLES; s++) {
+        const double t = (double)s / PATH_SAMPLES;
+        const double x = eh_axis_at(places->x, from->x + t * (to->x - from->x)),
+                     y = eh_axis_at(places->y, from->y + t * (to->y - from->y));
+        take(places, x - 3, y - 3, x + 3, y + 3);
+    }
+}
+
+static eh_status draw_labels(const eh_scatter *scatter, const eh_point *points, int64_t count, const eh_axis *x,
+                             const eh_axis *y, eh_string *html)
 {
     label_places places = {.x = x, .y = y};
-    for (int64_t i = 0; i < count && places.count < MOST_LABELS; i++)
-        if (isfinite(points[i].x) && isfinite(points[i].y)) {
-            const double at_x = eh_axis_at(x, points[i].x), at_y = eh_axis_at(y, points[i].y);
-            places.taken[places.count++] = (box){at_x - 6, at_y - 6, at_x + 6, at_y + 6};
-            if (isfinite(points[i].y_interval.low) && places.count < MOST_LABELS)
-                places.taken[places.count++] = (box){at_x - 1, eh_axis_at(y, points[i].y_interval.high), at_x + 1,
-                                                     eh_axis_at(y, points[i].y_interval.low)};
-        }
+    for (int64_t i = 0; i < count; i++) {
+        if (points[i].label == NULL || !isfinite(points[i].x) || !isfinite(points[i].y))
+            continue;
+        const double at_x = eh_axis_at(x, points[i].x), at_y = eh_axis_at(y, points[i].y);
+        take(&places, at_x - 6, at_y - 6, at_x + 6, at_y + 6);
+        if (isfinite(points[i].y_interval.low))
+            take(&places, at_x - 1, eh_axis_at(y, points[i].y_interval.high), at_x + 1,
+                 eh_axis_at(y, points[i].y_interval.low));
+    }
+    for (int64_t p = 0; p < scatter->path_count; p++)
+        take_path(&places, &points[scatter->paths[p].from], &points[scatter->paths[p].to]);
     for (int64_t i = 0; i < count; i++)
         if (points[i].label != NULL && isfinite(points[i].x) && isfinite(points[i].y))
             EH_TRY(draw_label(&places, &points[i], html));
@@ -188,7 +209,7 @@ eh_status eh_chart_scatter(const eh_chart *chart, const eh_scatter *scatter, con
         eh_range_take_mark(&range_x, &(eh_mark){points[i].x, points[i].x_interval});
         eh_range_take_mark(&range_y, &(eh_mark){points[i].y, points[i].y_interval});
     }
-    const double width = scatter->wide ? EH_CHART_WIDE : EH_CHART_WIDTH, left = 48, right = width - 14;
+    const double width = scatter->wide ? EH_CHART_WIDE : EH_CHART_WIDTH, left = 48, right = width - 22;
     const double legend =
         scatter->series == NULL ? 0 : 4 + eh_legend_height(left, right, scatter->series, scatter->series_count);
     const double top = 12 + legend, bottom = top + (scatter->wide ? 290 : 250);
@@ -206,6 +227,6 @@ eh_status eh_chart_scatter(const eh_chart *chart, const eh_scatter *scatter, con
     EH_TRY(eh_string_append_text(html, "</g>\n"));
     if (scatter->has_line)
         EH_TRY(draw_fit(scatter->slope, scatter->intercept, &x, &y, "fit", html));
-    EH_TRY(draw_labels(points, count, &x, &y, html));
+    EH_TRY(draw_labels(scatter, points, count, &x, &y, html));
     return eh_chart_close(chart, html);
 }

@@ -53,7 +53,7 @@ static void add_phases(const eh_report_run *run, int64_t run_count, int series, 
     const eh_results *results = run->results;
     const eh_metric_results *bias = eh_results_metric(results, "stereoset/likelihood"), *text;
     const int64_t margin = bias == NULL ? -1 : eh_results_figure(bias, "stereoset/margin", NULL, "all");
-    int64_t bits, base = -1;
+    int64_t bits, base = -1, shown = 0;
     if (margin < 0 || !eh_results_capability(results, &text, &bits))
         return;
     for (int64_t p = 0; p < results->phase_count; p++) {
@@ -66,7 +66,7 @@ static void add_phases(const eh_report_run *run, int64_t run_count, int series, 
                  results->name, name, y.value, y.interval.low, y.interval.high, x.value);
         // Intervals of capability are of the text, which all phases share: they would hide what differs.
         made->points[made->count] = (eh_point){
-            x.value, y.value, {NAN, NAN}, y.interval, name, title, run_count > 1 ? series : (int)p, shape_of(phase)};
+            x.value, y.value, {NAN, NAN}, y.interval, name, title, run_count > 1 ? series : (int)shown++, shape_of(phase)};
         if (strcmp(phase, "before") == 0)
             base = made->count;
         else if (base >= 0)

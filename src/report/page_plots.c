@@ -243,7 +243,8 @@ eh_status eh_page_plots(const eh_report_run *run, eh_string *html)
     if (metric != NULL)
         EH_TRY(plot_stereoset(run, metric, html));
     for (int64_t p = 0; run->truth != NULL && p < run->truth->phase_count; p++)
-        if (strncmp(run->results->phases[run->truth->phases[p].phase].name, "control-", 8) != 0)
+        if (strcmp(run->results->phases[run->truth->phases[p].phase].name, "before") == 0 ||
+            strcmp(run->results->phases[run->truth->phases[p].phase].name, "after") == 0)
             EH_TRY(plot_truth_phase(run, &run->truth->phases[p], html));
     for (int64_t m = 0; m < run->results->metric_count; m++) {
         const eh_metric_results *other = &run->results->metrics[m];

@@ -7,9 +7,9 @@ page=$(realpath "$1") width=$2 height=${3:-900} top=${4:-0} out=${5:-}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cat >"$folder/frame.html" <<HTML
-<!doctype html><body style="margin:0;overflow:hidden">
+<!doctype html><body style="margin:0;overflow:hidden;background:#8d939c;display:flex;justify-content:center">
 <div style="width:${width}px;height:${height}px;overflow:hidden"><iframe src="file://$page" style="border:0;width:${width}px;height:30000px;margin-top:-${top}px"></iframe></div>
-<p id="over">?</p>
+<p id="over" hidden>?</p>
 <script>onload = () => { const root = document.querySelector('iframe').contentDocument.documentElement;
   document.getElementById('over').textContent = 'over=' + (root.scrollWidth - root.clientWidth); };</script>
 HTML
@@ -23,7 +23,4 @@ if [ -z "$out" ]; then
     exit
 fi
 browse --screenshot="$folder/shot.png" >/dev/null
-if [ "$width" -lt 500 ] && command -v convert >/dev/null; then
-    convert "$folder/shot.png" -crop "${width}x$height+0+0" +repage "$folder/shot.png"
-fi
 mv "$folder/shot.png" "$out"
