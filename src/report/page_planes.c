@@ -66,7 +66,8 @@ static void add_phases(const eh_report_run *run, int64_t run_count, int series, 
                  results->name, name, y.value, y.interval.low, y.interval.high, x.value);
         // Intervals of capability are of the text, which all phases share: they would hide what differs.
         made->points[made->count] = (eh_point){
-            x.value, y.value, {NAN, NAN}, y.interval, name, title, run_count > 1 ? series : (int)shown++, shape_of(phase)};
+            x.value,        y.value, {NAN, NAN}, y.interval, name, title, run_count > 1 ? series : (int)shown++,
+            shape_of(phase)};
         if (strcmp(phase, "before") == 0)
             base = made->count;
         else if (base >= 0)

@@ -35,6 +35,17 @@ def sign_flip(values, draws):
     return [result.pvalue]
 
 
+def bootstrap(values):
+    found = []
+    for method in "BCa", "percentile":
+        interval = stats.bootstrap((values,), np.mean, n_resamples=40000, method=method, batch=2000,
+                                   rng=np.random.default_rng(7)).confidence_interval
+        found += [interval.low, interval.high]
+    # The two must differ by more than the bound below, or agreement would show nothing.
+    assert abs(found[1] - found[3]) > 0.1 * stats.sem(values), found
+    return found
+
+
 def line(x, y):
     fit = stats.linregress(x, y)
     half = stats.t.ppf(0.975, len(x) - 2) * fit.stderr
@@ -68,6 +79,8 @@ def expected(name, a):
         assert np.allclose(multipletests(a["p"], method="holm")[1], a["holm"], rtol=1e-12, atol=0), a
         assert np.allclose(multipletests(a["p"], method="fdr_bh")[1], a["bh"], rtol=1e-12, atol=0), a
         return [0]
+    if name == "bca":
+        return bootstrap(a["values"])
     if name == "line":
         return line(a["x"], a["y"])
     if name == "seeds":
@@ -82,11 +95,13 @@ for row in open(sys.argv[1]):
     values = {key: np.array(value.split(","), dtype=float) for key, value in (part.split("=") for part in arguments)}
     found, wanted = np.array(right.split(), dtype=float), np.array(expected(name, values))
     # Random sign flips differ from SciPy's: five standard errors of 20,000 draws, twice.
-    close = (np.allclose(found, wanted, rtol=0, atol=5 * np.sqrt(2 * 0.25 / 20000)) if name == "sign_flip_random"
+    # Two bootstraps' ends differ by their draws: about 0.03 standard errors at 20,000.
+    bounds = {"sign_flip_random": 5 * np.sqrt(2 * 0.25 / 20000), "bca": 0.1 * stats.sem(values.get("values", [0, 1]))}
+    close = (np.allclose(found, wanted, rtol=0, atol=bounds[name]) if name in bounds
              else np.allclose(found, wanted, rtol=1e-9, atol=1e-13))
     counts[name] += 1
     if not close:
         failed += 1
         print(f"{left.strip()}: found {found}, expected {wanted}")
 print(", ".join(f"{name} {count}" for name, count in counts.items()))
-sys.exit(1 if failed or len(counts) < 12 else 0)
+sys.exit(1 if failed or len(counts) < 13 else 0)

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "core/philox.h"
+#include "metrics/metric.h"
+#include "report/bootstrap.h"
 #include "report/statistics.h"
 #include "support/cmocka.h"
 #include "support/folder.h"
@@ -109,6 +111,67 @@ static void write_lines(FILE *file)
     }
 }
 
+// --- BCa: the mean of skewed values, each a cluster of its own ---
+enum { BCA_ITEMS = 60 };
+
+static void summarise_mean(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
+{
+    double sum = 0, count = 0;
+    for (int64_t c = 0; c < cluster_count * sample->stratum_count; c++) {
+        count += totals[2 * c];
+        sum += totals[2 * c + 1];
+    }
+    figures[0] = (eh_figure){.value = sum / count, .n = (int64_t)count};
+}
+
+static const eh_metric mean_metric = {.name = "test/mean", .summarise = summarise_mean};
+
+static eh_estimate estimate_mean(double *values)
+{
+    int64_t ids[BCA_ITEMS], cluster_first[BCA_ITEMS + 1];
+    int32_t clusters[BCA_ITEMS], strata[BCA_ITEMS] = {0};
+    double totals[BCA_ITEMS * 2];
+    uint8_t scopes[1] = {1};
+    eh_figure_info figure = {.kind = EH_FIGURE_MEAN};
+    for (int i = 0; i < BCA_ITEMS; i++) {
+        ids[i] = cluster_first[i] = i;
+        clusters[i] = i;
+        totals[2 * i] = 1;
+        totals[2 * i + 1] = values[i];
+    }
+    cluster_first[BCA_ITEMS] = BCA_ITEMS;
+    const eh_sample sample = {.metric = &mean_metric,
+                              .item_count = BCA_ITEMS,
+                              .cluster_count = BCA_ITEMS,
+                              .stratum_count = 1,
+                              .value_count = 1,
+                              .ids = ids,
+                              .clusters = clusters,
+                              .strata = strata,
+                              .cluster_first = cluster_first,
+                              .values = values,
+                              .scope_count = 1,
+                              .scopes = scopes,
+                              .figure_count = 1,
+                              .figures = &figure,
+                              .totals = totals};
+    eh_estimate estimate;
+    assert_int_equal(
+        eh_bootstrap_sample(&sample, &(eh_bootstrap_settings){.replicates = 20000, .seed = SEED}, &estimate), EH_OK);
+    return estimate;
+}
+
+static void write_bca(FILE *file)
+{
+    double values[BCA_ITEMS];
+    for (uint64_t i = 0; i < 4; i++) {
+        for (int64_t k = 0; k < BCA_ITEMS; k++) values[k] = exp(1.2 * normal(9000 + 100 * i + (uint64_t)k));
+        const eh_estimate e = estimate_mean(values);
+        print_all(file, "bca values", values, BCA_ITEMS);
+        fprintf(file, " | %.17g %.17g %.17g %.17g\n", e.bca.low, e.bca.high, e.interval.low, e.interval.high);
+    }
+}
+
 static void test_statistics_agree_with_scipy_and_statsmodels(void **state)
 {
     (void)state;
@@ -123,6 +186,7 @@ static void test_statistics_agree_with_scipy_and_statsmodels(void **state)
     write_permutations(file);
     write_families(file);
     write_lines(file);
+    write_bca(file);
     assert_int_equal(fclose(file), 0);
     char command[9000];
     snprintf(command, sizeof command, "bash '%s/tests/support/python.sh' '%s/tests/report/check_statistics.py' '%s'",
