@@ -42,8 +42,8 @@ static bool measures_base(const eh_stage *stage)
     return strcmp(stage->phase, "before") == 0 || strcmp(stage->phase, "control-repeat") == 0;
 }
 
-// before and control-repeat: what the job starts from; after: what finetune has saved; control-NAME:
-// OUTPUT/control-NAME/model.
+// before and control-repeat: what the job starts from; after: what finetune has saved; control-NAME and step-N:
+// OUTPUT/PHASE/model.
 static eh_status open_model(evaluation *e)
 {
     const eh_dtype compute = e->compute;

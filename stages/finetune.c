@@ -1,4 +1,6 @@
 // shards + model -> fine-tuned model. The same program trains from random weights (model.architecture).
+#include <stdio.h>
+
 #include "core/memory.h"
 #include "core/string.h"
 #include "io/shard.h"
@@ -53,14 +55,17 @@ static eh_status read_examples(finetuning *run)
     return EH_OK;
 }
 
-static eh_status save_model(void *context)
+// OUTPUT/model, or OUTPUT/step-N/model on the way there.
+static eh_status save_model(void *context, int64_t step)
 {
     finetuning *run = context;
-    char *folder = NULL, *tokenizer = NULL;
+    char *folder = NULL, *tokenizer = NULL, name[48] = "model";
     eh_status status = EH_OK;
+    if (step > 0)
+        snprintf(name, sizeof name, "step-%lld/model", (long long)step);
     const bool divided = run->stage.job.memory.zero == 3; // then all ranks bring their weights
     if (eh_comm_rank(run->stage.comm) == 0 || divided) {
-        EH_TRY_OR(done, eh_stage_path(&run->stage, &folder, "model"));
+        EH_TRY_OR(done, eh_stage_path(&run->stage, &folder, "%s", name));
         EH_TRY_OR(done, eh_stage_tokenizer_folder(&run->stage, &tokenizer));
         EH_TRY_OR(done, eh_model_save(run->model, folder, tokenizer));
     }

@@ -1,4 +1,5 @@
 #include "stage.h"
+#include "stage_cost.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -90,7 +91,7 @@ static void print_help(const char *name, bool has_phases)
         "Exit status: 0 done, 2 the input is wrong, 3 the machine fails, 75 stopped after a checkpoint was saved.\n\n",
         name, has_phases ? "[--phase PHASE] " : "", has_controls ? "[--control NAME] " : "",
         has_controls ? "  --control NAME    placebo, reversed or neutral: train that control of the job instead\n" : "",
-        has_phases ? "  --phase PHASE     before (default), after, or control-NAME\n" : "");
+        has_phases ? "  --phase PHASE     before (default), after, step-N or control-NAME\n" : "");
     eh_string keys = {0};
     if (eh_job_help(&keys) == EH_OK)
         printf("%s", keys.bytes);
@@ -320,7 +321,9 @@ int eh_stage_end(eh_stage *stage, eh_status status)
             status = eh_comm_agree(stage->comm, status);
         const eh_step step = eh_step_find(stage->name, stage->phase);
         eh_status marked = EH_OK;
-        if (status == EH_OK && speaks && stage->key != NULL)
+        if (status == EH_OK)
+            marked = eh_stage_record_cost(stage);
+        if (status == EH_OK && marked == EH_OK && speaks && stage->key != NULL)
             marked = eh_step_mark(&stage->job, step, stage->key);
         if (status == EH_OK)
             status = agree_with_leader(stage, marked);

@@ -106,6 +106,7 @@ typedef struct {
     char *lora_targets;
     double kl, l2;          // weights of the penalties against forgetting
     int64_t evaluate_every; // steps between held-out losses, 0: each epoch
+    int64_t keep_every;     // steps between models kept on the way as OUTPUT/step-N, 0: none
 } eh_job_train;
 
 typedef struct {

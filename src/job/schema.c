@@ -52,6 +52,7 @@ static const eh_key job_rows[] = {
     {"train.lora_targets", EH_KEY_TEXT, AT(train.lora_targets), NULL, NULL, NULL, 0, 0, FINETUNE, "method lora: names of weights (pattern)"},
     {"train.kl", EH_KEY_NUMBER, AT(train.kl), "0", NULL, NULL, 0, 1e6, FINETUNE, "weight of the divergence from the starting model"},
     {"train.l2", EH_KEY_NUMBER, AT(train.l2), "0", NULL, NULL, 0, 1e6, FINETUNE, "weight of the distance to the starting weights"},
+    {"train.keep_every", EH_KEY_INTEGER, AT(train.keep_every), "0", NULL, NULL, 0, BIG, FINETUNE, "steps between models kept on the way as OUTPUT/step-N, for evenhand-evaluate --phase step-N; 0: none"},
     {"train.evaluate_every", EH_KEY_INTEGER, AT(train.evaluate_every), "0", NULL, NULL, 0, BIG, FINETUNE, "steps between losses on held-out data; 0: each epoch"},
     {"train.reduction", EH_KEY_CHOICE, AT(train.reduction), "tree", NULL, "tree|fast", 0, 0, FINETUNE, "tree: the same bits on any number of ranks"},
 

@@ -100,12 +100,23 @@ static void free_lists(axis_lists *lists)
     eh_free(&lists->lists);
 }
 
+// Where the value's last part begins; of "results/base/model", which another run has made, "base/model".
+static const char *last_part(const char *value)
+{
+    const char *slash = strrchr(value, '/');
+    if (slash == NULL)
+        return value;
+    if (strcmp(slash, "/model") != 0)
+        return slash + 1;
+    while (slash > value && slash[-1] != '/') slash--;
+    return slash;
+}
+
 // Appends "lr-0.0001" for key train.lr and value 0.0001: the key's last part and the value's, in characters that are
 // safe in the name of a folder.
 static eh_status append_name(const sweep_axis *axis, const char *value, eh_string *name)
 {
-    const char *dot = strrchr(axis->key, '.'), *slash = strrchr(value, '/');
-    const char *end = slash != NULL ? slash + 1 : value;
+    const char *dot = strrchr(axis->key, '.'), *end = last_part(value);
     EH_TRY(eh_string_printf(name, "%s%s-", name->size > 0 ? "_" : "", dot != NULL ? dot + 1 : axis->key));
     for (const char *at = end; *at != '\0' && at - end < 48; at++)
         EH_TRY(eh_string_append(name, isalnum((unsigned char)*at) || strchr("._-", *at) != NULL ? at : "-", 1));

@@ -101,7 +101,7 @@ static eh_status measure_holdout(training_run *run, double *loss)
         return EH_OK;
     run->state.best_holdout = *loss;
     return run->training->job->switches.select == EH_SELECT_HELDOUT && run->training->keep
-               ? run->training->keep(run->training->keep_context)
+               ? run->training->keep(run->training->keep_context, 0)
                : EH_OK;
 }
 
@@ -121,6 +121,16 @@ static void show(training_run *run, const eh_step_outcome *outcome, double holdo
     eh_progress_show(&run->progress, run->state.step - run->first_step, note);
 }
 
+// The last step's model is the result, kept anyway.
+static eh_status keep_on_the_way(training_run *run)
+{
+    const eh_training *training = run->training;
+    const int64_t every = training->job->train.keep_every, step = run->state.step;
+    if (every == 0 || step % every != 0 || step == run->trainer.batches.step_count || training->keep == NULL)
+        return EH_OK;
+    return training->keep(training->keep_context, step);
+}
+
 static eh_status one_step(training_run *run, bool *stop)
 {
     const double began = eh_seconds();
@@ -138,6 +148,7 @@ static eh_status one_step(training_run *run, bool *stop)
     if (holdout_is_due(run))
         EH_TRY(measure_holdout(run, &holdout));
     show(run, &outcome, holdout, seconds);
+    EH_TRY(keep_on_the_way(run));
     *stop = outcome.asked;
     return tend_checkpoint(run, *stop);
 }
@@ -225,7 +236,7 @@ eh_status eh_train(const eh_training *training)
         if (status == EH_OK && run.state.step > run.first_step)
             status = save(&run, false);
         if (status == EH_OK && keep_last && training->keep)
-            status = training->keep(training->keep_context);
+            status = training->keep(training->keep_context, 0);
     }
     eh_training_save_abandon(&run.saving);
     eh_metrics_file_close(&run.metrics);

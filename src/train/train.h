@@ -16,9 +16,9 @@ typedef struct {
     const char *folder; // the job's output: metrics.csv and checkpoints/ go there
     const char
         *key; // digest of what the training depends on: a checkpoint with another key is not used; rank 0's counts
-    // Called where the weights are to be kept, on all ranks: at the end, or at each new best held-out loss
-    // (switches.select). Collective.
-    eh_status (*keep)(void *context);
+    // Called where the weights are to be kept, on all ranks: with step 0 at the end, or at each new best held-out loss
+    // (switches.select); with the step on the way there (train.keep_every). Collective.
+    eh_status (*keep)(void *context, int64_t step);
     void *keep_context;
 } eh_training;
 

@@ -76,6 +76,18 @@ static void test_the_product_of_all_values(void **state)
     eh_sweep_deinit(&sweep);
 }
 
+// A model that another run has made lies in a folder "model": its name is that of the run.
+static void test_models_of_other_runs_are_called_after_them(void **state)
+{
+    (void)state;
+    eh_sweep sweep;
+    assert_int_equal(read_text(BASE "sweep:\n  model.path: [results/small/model, large/model]\n", NULL, 0, &sweep),
+                     EH_OK);
+    assert_string_equal(sweep.runs[0].name, "path-small-model");
+    assert_string_equal(sweep.runs[1].name, "path-large-model");
+    eh_sweep_deinit(&sweep);
+}
+
 static void test_mappings_and_equal_names(void **state)
 {
     (void)state;
@@ -144,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_job_without_sweep_is_one_run),
         cmocka_unit_test(test_the_product_of_all_values),
+        cmocka_unit_test(test_models_of_other_runs_are_called_after_them),
         cmocka_unit_test(test_mappings_and_equal_names),
         cmocka_unit_test(test_a_list_of_products_one_after_the_other),
         cmocka_unit_test(test_wrong_sweeps_are_refused),

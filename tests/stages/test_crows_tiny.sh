@@ -14,15 +14,27 @@ small=(--set data.crows.limit=120 --set data.stereoset.limit=60 --set data.crows
 run "$evenhand" run "$job" -n 2 --set output=out "${places[@]}" "${small[@]}"
 check "the whole way: $err" equal "$code" 0
 for result in shards/crows-00000-of-00001.h5 scores-before.h5 model/config.json model/model.safetensors metrics.csv scores-after.h5 \
-    tables/table1.csv tables/table1.md tables/table1.tex report.html resolved.yaml; do
+    tables/table1.csv tables/table1.md tables/table1.tex report.html resolved.yaml costs.csv; do
     check "$result" test -s "out/$result"
 done
+check 'the page says what the steps cost' has "$(cat out/report.html)" '<dt>finetune </dt><dd>'
 check 'the page is whole' has "$(tail -c 200 out/report.html)" '</html>'
 check 'no file is half written' equal "$(find out -name '*.part*' | wc -l)" 0
 run "$evenhand" run "$job" -n 1 --set output=out "${places[@]}" "${small[@]}"
 check 'all up to date, on any number of ranks' equal "$(grep -c 'up to date' <<<"$err")" 5
 run "$evenhand" inspect out/scores-after.h5
 check 'scores can be looked at' has "$out" 'stereoset'
+
+# --- The way of a training ---
+run "$evenhand" run "$job" -n 2 --set output=way "${places[@]}" "${small[@]}" --set train.keep_every=2
+check "models on the way: $err" equal "$code" 0
+check 'the model of step 2' test -s way/step-2/model/model.safetensors
+run mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n 2 "$EVENHAND_BIN/evenhand-evaluate" way/resolved.yaml --phase step-2
+check "it is measured: $err" equal "$code" 0
+run "$EVENHAND_BIN/evenhand-report" way/resolved.yaml
+check "and reported: $err" equal "$code" 0
+check 'between before and after' equal "$(cut -d, -f2 way/tables/trajectory.csv | tr '\n' ' ')" 'phase before step-2 after '
+check 'the result is that of a training without' cmp -s way/model/model.safetensors out/model/model.safetensors
 
 # --- What users get wrong ---
 wrong() { # NAME WORDS options...: exit 2, one message with these words, no result of the step
