@@ -5,8 +5,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/memory.h"
+#include "core/string.h"
+
+eh_status eh_columns_read_if_there(const char *folder, const char *name, eh_columns *columns)
+{
+    eh_string path = {0};
+    *columns = (eh_columns){0};
+    eh_status status = eh_string_printf(&path, "%s/%s", folder, name);
+    if (status == EH_OK && access(path.bytes, R_OK) == 0)
+        status = eh_columns_read(path.bytes, columns);
+    eh_string_deinit(&path);
+    return status;
+}
 
 void eh_columns_deinit(eh_columns *columns)
 {

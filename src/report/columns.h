@@ -15,6 +15,8 @@ typedef struct {
 
 // EH_INPUT with file and line if it can't be read or a row has another number of fields.
 EH_CHECKED eh_status eh_columns_read(const char *path, eh_columns *columns);
+// FOLDER/NAME, a file that a run need not have: no rows without it.
+EH_CHECKED eh_status eh_columns_read_if_there(const char *folder, const char *name, eh_columns *columns);
 void eh_columns_deinit(eh_columns *columns);
 int64_t eh_columns_find(const eh_columns *columns, const char *header); // -1 if there is none
 const char *eh_columns_text(const eh_columns *columns, int64_t row, int64_t column);

@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/version.h"
 #include "report/columns.h"
@@ -134,13 +133,11 @@ static eh_status print_phases(const eh_results *results, eh_string *html)
 // The steps of OUTPUT/costs.csv; of a step that ran twice, the last.
 static eh_status print_costs(const char *folder, eh_string *html)
 {
-    eh_string path = {0};
     eh_columns costs = {0};
     eh_status status = EH_OK;
-    EH_TRY_OR(done, eh_string_printf(&path, "%s/costs.csv", folder));
-    if (access(path.bytes, R_OK) != 0)
+    EH_TRY_OR(done, eh_columns_read_if_there(folder, "costs.csv", &costs));
+    if (costs.row_count == 0)
         goto done;
-    EH_TRY_OR(done, eh_columns_read(path.bytes, &costs));
     const int64_t step = eh_columns_find(&costs, "step"), phase = eh_columns_find(&costs, "phase"),
                   ranks = eh_columns_find(&costs, "ranks"), seconds = eh_columns_find(&costs, "seconds"),
                   peak = eh_columns_find(&costs, "peak_bytes");
@@ -162,7 +159,6 @@ static eh_status print_costs(const char *folder, eh_string *html)
     EH_TRY_OR(done, eh_string_append_text(html, "</dl>\n"));
 done:
     eh_columns_deinit(&costs);
-    eh_string_deinit(&path);
     return status;
 }
 

@@ -198,19 +198,11 @@ static eh_status draw_training(const eh_columns *columns, eh_string *html)
 
 static eh_status plot_training(const eh_report_run *run, eh_string *html)
 {
-    eh_string path = {0};
     eh_columns columns = {0};
-    eh_status status = EH_OK;
-    EH_TRY_OR(done, eh_string_printf(&path, "%s/metrics.csv", run->results->folder));
-    FILE *there = fopen(path.bytes, "rb");
-    if (there == NULL)
-        goto done;
-    fclose(there);
-    EH_TRY_OR(done, eh_columns_read(path.bytes, &columns));
-    EH_TRY_OR(done, draw_training(&columns, html));
-done:
+    eh_status status = eh_columns_read_if_there(run->results->folder, "metrics.csv", &columns);
+    if (status == EH_OK && columns.row_count > 0)
+        status = draw_training(&columns, html);
     eh_columns_deinit(&columns);
-    eh_string_deinit(&path);
     return status;
 }
 

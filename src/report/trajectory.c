@@ -2,29 +2,20 @@
 
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "core/memory.h"
-#include "core/string.h"
 #include "report/columns.h"
 
 // The last step of FOLDER/metrics.csv, NaN without one.
 static eh_status find_last_step(const char *folder, double *step)
 {
-    eh_string path = {0};
     eh_columns columns = {0};
-    eh_status status = EH_OK;
     *step = NAN;
-    EH_TRY_OR(done, eh_string_printf(&path, "%s/metrics.csv", folder));
-    if (access(path.bytes, R_OK) != 0)
-        goto done;
-    EH_TRY_OR(done, eh_columns_read(path.bytes, &columns));
+    const eh_status status = eh_columns_read_if_there(folder, "metrics.csv", &columns);
     const int64_t column = eh_columns_find(&columns, "step");
-    if (column >= 0 && columns.row_count > 0)
+    if (status == EH_OK && column >= 0 && columns.row_count > 0)
         *step = eh_columns_number(&columns, columns.row_count - 1, column);
-done:
     eh_columns_deinit(&columns);
-    eh_string_deinit(&path);
     return status;
 }
 
