@@ -3,6 +3,7 @@
 
 #include "core/memory.h"
 #include "core/string.h"
+#include "io/atomic.h"
 #include "io/shard.h"
 #include "stage.h"
 #include "stage_model.h"
@@ -67,6 +68,7 @@ static eh_status save_model(void *context, int64_t step)
     if (eh_comm_rank(run->stage.comm) == 0 || divided) {
         EH_TRY_OR(done, eh_stage_path(&run->stage, &folder, "%s", name));
         EH_TRY_OR(done, eh_stage_tokenizer_folder(&run->stage, &tokenizer));
+        EH_TRY_OR(done, eh_make_folders(folder));
         EH_TRY_OR(done, eh_model_save(run->model, folder, tokenizer));
     }
 done:

@@ -435,4 +435,5 @@ const eh_metric eh_metric_crows = {
     .score = score,
     .prepare = prepare,
     .summarise = summarise,
+    .pooled = true,
 };

@@ -117,6 +117,7 @@ typedef struct eh_metric {
     // Makes the metric's own items from the setup alone, in place of a data set's; `formats` is "" then. May be NULL.
     eh_status (*items)(const eh_metric_setup *setup, eh_examples *examples);
     bool wants_words; // setup->words, for its null pickers
+    bool pooled;      // its figures depend on the sums over all clusters alone: a bootstrap draw needs no others
     bool unseen_only; // of a data set that is trained on, take the held-out part alone
     // EH_INPUT with the reason if this kind of model (or this entry of the job) can't be measured. May be NULL.
     eh_status (*check)(const eh_metric_setup *setup);

@@ -208,4 +208,5 @@ const eh_metric eh_metric_perplexity = {
     .score = score,
     .prepare = prepare,
     .summarise = summarise,
+    .pooled = true,
 };

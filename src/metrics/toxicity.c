@@ -144,6 +144,7 @@ const eh_metric eh_metric_toxicity = {
     .score = score,
     .prepare = prepare,
     .summarise = summarise,
+    .pooled = true,
 };
 
 // --- The false-positive control -------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ static void replicates_deinit(replicates *all)
 
 static int64_t totals_size(const eh_sample *sample)
 {
-    return sample->cluster_count * sample->stratum_count * (1 + sample->value_count);
+    return eh_totals_rows(sample) * sample->stratum_count * (1 + sample->value_count);
 }
 
 // Scratch of one thread.
@@ -66,9 +66,16 @@ failed:
     return status;
 }
 
+// The totals of all clusters but one.
 static void copy_without(const eh_sample *sample, int64_t left_out, double *totals)
 {
     const int64_t size = sample->stratum_count * (1 + sample->value_count);
+    if (sample->metric->pooled) {
+        memset(totals, 0, (size_t)size * sizeof *totals);
+        for (int64_t c = 0; c < sample->cluster_count; c++)
+            for (int64_t v = 0; v < size && c != left_out; v++) totals[v] += sample->totals[c * size + v];
+        return;
+    }
     memcpy(totals, sample->totals, (size_t)(left_out * size) * sizeof *totals);
     memcpy(totals + left_out * size, sample->totals + (left_out + 1) * size,
            (size_t)((sample->cluster_count - 1 - left_out) * size) * sizeof *totals);
@@ -89,8 +96,8 @@ static eh_status run_draws(replicates *all, const eh_resampler *resampler, uint6
             const eh_sample *sample = all->samples[s];
             if (kind == JACKKNIFE)
                 copy_without(sample, r, own->totals[s]);
-            sample->metric->summarise(sample, own->totals[s], sample->cluster_count - (kind == JACKKNIFE),
-                                      own->figures);
+            const int64_t rows = eh_totals_rows(sample) - (kind == JACKKNIFE && !sample->metric->pooled);
+            sample->metric->summarise(sample, own->totals[s], rows, own->figures);
             for (int64_t f = 0; f < all->figure_count; f++) results[s][f * count + r] = own->figures[f].value;
         }
     }

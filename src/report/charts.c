@@ -10,6 +10,7 @@
 
 #define WIDTH EH_CHART_WIDTH
 #define MOST_SIDE_LABEL 17
+#define MOST_END_LABEL 11
 #define SERIES EH_CHART_SERIES
 
 static void mark_title(const char *label, const char *when, const eh_mark *mark, const char *unit, char *title,
@@ -38,7 +39,7 @@ static eh_status draw_slope_end(const eh_slope *slope, const eh_mark *mark, cons
 
 // Labels at the right end must not overlap: each is pushed below the one above it.
 static eh_status draw_slope_labels(const eh_slope *slopes, int64_t count, const eh_axis *y, double x, int decimals,
-                                   eh_string *html)
+                                   bool named, eh_string *html)
 {
     bool drawn[SERIES] = {false};
     double last = -INFINITY;
@@ -54,7 +55,7 @@ static eh_status draw_slope_labels(const eh_slope *slopes, int64_t count, const 
         const double at = fmax(eh_axis_at(y, slopes[next].after.value) + 4, last + 15);
         last = at;
         char text[160], class[24];
-        snprintf(text, sizeof text, "%.*f %.20s", decimals, slopes[next].after.value, slopes[next].label);
+        snprintf(text, sizeof text, "%.*f %s", decimals, slopes[next].after.value, named ? slopes[next].label : "");
         snprintf(class, sizeof class, "label t%d", (int)(next % SERIES));
         EH_TRY(eh_draw_text(x, at, class, "start", text, html));
     }
@@ -75,9 +76,20 @@ eh_status eh_chart_slopes(const eh_chart *chart, const eh_slope *slopes, int64_t
         eh_range_take(&range, range.high - 4);
         range.high = fmin(range.high, 100);
     }
-    const double height = 250, top = 14, bottom = 218, left = 40, right = 250;
+    size_t longest = 0;
+    const char *labels[SERIES];
+    for (int64_t i = 0; i < count; i++) {
+        labels[i] = slopes[i].label;
+        longest = strlen(labels[i]) > longest ? strlen(labels[i]) : longest;
+    }
+    const bool legend = longest > MOST_END_LABEL; // long names stand above, values alone at the lines' ends
+    const double left = 40, right = legend ? 310 : 250;
+    const double top = 14 + (legend ? eh_legend_height(8, WIDTH - 8, labels, count) : 0), bottom = top + 204,
+                 height = bottom + 32;
     const eh_axis y = eh_axis_make(range.low, range.high, bottom, top, 5);
     EH_TRY(eh_chart_open(chart, WIDTH, height, html));
+    if (legend)
+        EH_TRY(eh_draw_legend(8, WIDTH - 8, 12, labels, count, html));
     EH_TRY(eh_draw_y_axis(&y, left, right, html));
     if (isfinite(chart->reference)) {
         const double at = eh_axis_at(&y, chart->reference);
@@ -94,7 +106,7 @@ eh_status eh_chart_slopes(const eh_chart *chart, const eh_slope *slopes, int64_t
         EH_TRY(draw_slope_end(&slopes[i], &slopes[i].before, "before", x1, &y, i, chart->unit, html));
         EH_TRY(draw_slope_end(&slopes[i], &slopes[i].after, "after", x2, &y, i, chart->unit, html));
     }
-    EH_TRY(draw_slope_labels(slopes, count, &y, right + 6, strcmp(chart->unit, "%") == 0 ? 1 : 3, html));
+    EH_TRY(draw_slope_labels(slopes, count, &y, right + 6, strcmp(chart->unit, "%") == 0 ? 1 : 3, !legend, html));
     EH_TRY(eh_draw_text(left + 40, bottom + 22, "label", "middle", "before", html));
     EH_TRY(eh_draw_text(right - 40, bottom + 22, "label", "middle", "after", html));
     return eh_chart_close(chart, html);

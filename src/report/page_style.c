@@ -2,7 +2,7 @@
 #include "report/page.h"
 
 const char eh_page_style[] =
-    ":root{--ink:#1b1f27;--soft:#5a6372;--line:#dde1e8;--ground:#f6f7f9;--card:#fff;--blue:#1f5fa8;--orange:#c2510c;"
+    ":root{--ink:#1b1f27;--soft:#5a6372;--line:#dde1e8;--ground:#f6f7f9;--card:#fff;--blue:#1f5fa8;--orange:#b3480a;"
     "--green:#197a5a;--purple:#7d4aa0;--gold:#8a6a00;--grey:#69727f;color-scheme:light dark}"
     "@media(prefers-color-scheme:dark){:root{--ink:#e7eaf0;--soft:#a3acba;--line:#333a46;--ground:#12151b;--card:#"
     "1b2029;"

@@ -144,6 +144,12 @@ static eh_status print_summary(const eh_report_run *run, eh_string *html)
     return eh_string_append_text(html, "/report.html\">Its own page</a>: plots, items that changed</p></article>\n");
 }
 
+// Where a check of the instrument failed, its numbers are no answer.
+static bool is_judged(const eh_report_run *run)
+{
+    return run->verdicts->row_count > 0 && !run->verdicts->any_failed;
+}
+
 // "Of 2 trainings, 1 is effective and 1 trades off."
 static eh_status print_count(const eh_report_run *runs, int64_t run_count, eh_string *html)
 {
@@ -151,8 +157,8 @@ static eh_status print_count(const eh_report_run *runs, int64_t run_count, eh_st
                                        EH_VERDICT_NO_EFFECT, EH_VERDICT_BACKFIRES, EH_VERDICT_INCONCLUSIVE};
     int64_t sound = 0, judged = 0;
     for (int64_t r = 0; r < run_count; r++) {
-        judged += runs[r].verdicts->row_count > 0;
-        sound += runs[r].verdicts->row_count > 0 && runs[r].verdicts->instrument_is_sound;
+        judged += is_judged(&runs[r]);
+        sound += is_judged(&runs[r]) && runs[r].verdicts->instrument_is_sound;
     }
     EH_TRY(eh_string_printf(html, "<p class=\"answer\">%lld training%s: ", (long long)run_count,
                             run_count == 1 ? "" : "s"));
@@ -160,7 +166,7 @@ static eh_status print_count(const eh_report_run *runs, int64_t run_count, eh_st
     for (size_t v = 0; v < sizeof order / sizeof *order; v++) {
         int64_t count = 0;
         for (int64_t r = 0; r < run_count; r++)
-            count += runs[r].verdicts->row_count > 0 && runs[r].verdicts->rows[0].verdict == order[v];
+            count += is_judged(&runs[r]) && runs[r].verdicts->rows[0].verdict == order[v];
         if (count > 0)
             EH_TRY(eh_string_printf(html, "%s<b>%lld %s</b>", any ? ", " : "", (long long)count,
                                     eh_verdict_name(order[v])));

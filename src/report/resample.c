@@ -5,6 +5,7 @@
 
 #include "core/memory.h"
 #include "core/philox.h"
+#include "metrics/metric.h"
 
 #define FIRST_STAGE UINT32_MAX // the sub-counter that draws clusters; items use 0, 1, ...
 
@@ -120,10 +121,15 @@ static int64_t draw_cluster(const eh_resampler *resampler, uint64_t seed, int64_
     return resampler->members[first + below(block.word[slot % 4], resampler->class_first[class + 1] - first)];
 }
 
+int64_t eh_totals_rows(const eh_sample *sample)
+{
+    return sample->metric->pooled && sample->cluster_count > 0 ? 1 : sample->cluster_count;
+}
+
 static void clear_totals(const eh_sample *const *samples, int64_t sample_count, double *const *totals)
 {
     for (int64_t s = 0; s < sample_count; s++) {
-        const int64_t cells = samples[s]->cluster_count * samples[s]->stratum_count;
+        const int64_t cells = eh_totals_rows(samples[s]) * samples[s]->stratum_count;
         memset(totals[s], 0, (size_t)(cells * (1 + samples[s]->value_count)) * sizeof **totals);
     }
 }
@@ -151,7 +157,8 @@ void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *const
                     block = eh_philox(seed, EH_STREAM_BOOTSTRAP, index, drawn / 4);
                 const int64_t item = resampler->order[cell.first + below(block.word[drawn % 4], cell.count)];
                 for (int64_t s = 0; s < sample_count; s++) {
-                    const int64_t row = slot * samples[s]->stratum_count + cell.stratum;
+                    const int64_t row =
+                        (samples[s]->metric->pooled ? 0 : slot) * samples[s]->stratum_count + cell.stratum;
                     add_item(samples[s], item, totals[s] + row * (1 + samples[s]->value_count));
                 }
             }

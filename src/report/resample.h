@@ -22,11 +22,14 @@ typedef struct {
     bool singletons;      // every cluster is one item: there is no second stage
 } eh_resampler;
 
+// Clusters that a draw's totals keep apart: one where the metric pools them.
+int64_t eh_totals_rows(const eh_sample *sample);
+
 EH_CHECKED eh_status eh_resampler_init(const eh_sample *sample, eh_resampler *resampler);
 void eh_resampler_deinit(eh_resampler *resampler);
 
 // Draws replicate `replicate` and adds it up for each of `sample_count` aligned samples: totals[s] is
-// [cluster_count, stratum_count, 1 + value_count] of samples[s].
+// [eh_totals_rows, stratum_count, 1 + value_count] of samples[s].
 void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *const *samples, int64_t sample_count,
                            uint64_t seed, int64_t replicate, double *const *totals);
 

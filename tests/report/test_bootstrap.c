@@ -227,6 +227,27 @@ static void test_threads_do_not_change_the_numbers(void **state)
     assert_memory_equal(one, three, sizeof one);
 }
 
+// A metric of sums alone gets one row of totals, and the same intervals but for the order of additions.
+static void test_pooled_totals_give_the_same_intervals(void **state)
+{
+    (void)state;
+    static const eh_metric pooled = {.name = "test/pooled", .summarise = summarise_means, .pooled = true};
+    static made_sample made;
+    make_sample(&made, 40, 5, 2);
+    fill_choices(&made, 1, 1);
+    const eh_bootstrap_settings settings = {.replicates = 500, .seed = 4};
+    eh_estimate apart[2], together[2];
+    assert_int_equal(eh_bootstrap_sample(&made.sample, &settings, apart), EH_OK);
+    eh_sample copy = made.sample;
+    copy.metric = &pooled;
+    assert_int_equal(eh_bootstrap_sample(&copy, &settings, together), EH_OK);
+    assert_close(together[0].value, apart[0].value, 1e-12);
+    assert_close(together[0].standard_error, apart[0].standard_error, 1e-12);
+    assert_close(together[0].interval.low, apart[0].interval.low, 1e-12);
+    assert_close(together[0].interval.high, apart[0].interval.high, 1e-12);
+    assert_close(together[0].bca.low, apart[0].bca.low, 1e-12);
+}
+
 // The size of StereoSet: 79 terms, 4,229 items. The bound is loose for busy machines; the figure is printed.
 static void test_ten_thousand_replicates_take_seconds(void **state)
 {
@@ -252,6 +273,7 @@ int main(void)
         cmocka_unit_test(test_figures_without_a_value_get_no_interval),
         cmocka_unit_test(test_draws_keep_every_domain_and_its_size),
         cmocka_unit_test(test_threads_do_not_change_the_numbers),
+        cmocka_unit_test(test_pooled_totals_give_the_same_intervals),
         cmocka_unit_test(test_ten_thousand_replicates_take_seconds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

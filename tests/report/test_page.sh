@@ -4,6 +4,7 @@
 set -uo pipefail
 source "$EVENHAND_SOURCE/tests/support/checks.sh"
 folder=$work/a-report
+mkdir "$folder"
 "$EVENHAND_TESTS/report_tool_made_report" "$folder" >/dev/null 2>"$folder/log" || { cat "$folder/log"; exit 1; }
 
 for page in report.html small/report.html; do
@@ -23,7 +24,7 @@ check "cells say their column where tables are stacked" grep -q 'data-label="bef
 if command -v pdflatex >/dev/null && kpsewhich booktabs.sty >/dev/null; then
     cd "$folder" || exit 1
     {
-        echo '\documentclass{article}\usepackage[T1]{fontenc}\usepackage{lmodern}'
+        echo '\documentclass{article}\usepackage[T1]{fontenc}'
         echo '\usepackage[landscape,margin=1.5cm]{geometry}\usepackage{booktabs,graphicx,longtable,xcolor}\begin{document}'
         for table in tables/*.tex; do echo "\\input{$table}\\clearpage"; done
         echo '\end{document}'
