@@ -1,5 +1,6 @@
 // shards + model -> fine-tuned model. The same program trains from random weights (model.architecture).
 #include <stdio.h>
+#include <string.h>
 
 #include "core/memory.h"
 #include "core/string.h"
@@ -60,12 +61,17 @@ static eh_status read_examples(finetuning *run)
 static eh_status save_model(void *context, int64_t step)
 {
     finetuning *run = context;
-    char *folder = NULL, *tokenizer = NULL, name[48] = "model";
+    char *folder = NULL, *tokenizer = NULL, *adapter = NULL, name[48] = "model";
     eh_status status = EH_OK;
     if (step > 0)
         snprintf(name, sizeof name, "step-%lld/model", (long long)step);
     const bool divided = run->stage.job.memory.zero == 3; // then all ranks bring their weights
-    if (eh_comm_rank(run->stage.comm) == 0 || divided) {
+    const bool first = eh_comm_rank(run->stage.comm) == 0;
+    if (first && step == 0 && strcmp(run->stage.job.train.method, "lora") == 0) {
+        EH_TRY_OR(done, eh_stage_path(&run->stage, &adapter, "adapter"));
+        EH_TRY_OR(done, eh_model_save_adapter(run->model, adapter, run->stage.job.model.path));
+    }
+    if (first || divided) {
         EH_TRY_OR(done, eh_stage_path(&run->stage, &folder, "%s", name));
         EH_TRY_OR(done, eh_stage_tokenizer_folder(&run->stage, &tokenizer));
         EH_TRY_OR(done, eh_make_folders(folder));
@@ -74,6 +80,7 @@ static eh_status save_model(void *context, int64_t step)
 done:
     eh_free(&folder);
     eh_free(&tokenizer);
+    eh_free(&adapter);
     if (status != EH_OK && divided && eh_comm_size(run->stage.comm) > 1)
         eh_comm_abort(run->stage.comm, status); // the others may wait for its weights
     return eh_comm_agree(run->stage.comm, status);

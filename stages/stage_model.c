@@ -100,16 +100,20 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
     const bool shares = use == EH_FOR_TRAINING;
     char *config = NULL;
     eh_status status = EH_OK;
+    const eh_job_train *train = &job->train;
+    const eh_adaptation lora = {train->lora_rank, train->lora_alpha, train->lora_targets, job->seed};
+    const eh_adaptation *adaptation = strcmp(train->method, "lora") == 0 ? &lora : NULL;
     if (wanted->path) {
-        status = shares ? eh_model_open_shared(stage->backend, wanted->path, compute, &sharing, model)
+        status = shares ? eh_model_open_shared(stage->backend, wanted->path, compute, &sharing, adaptation, model)
                         : eh_model_open(stage->backend, wanted->path, compute, use, model);
     } else if (wanted->architecture) {
         status = eh_starting_config(&stage->job, false, &config);
         if (shares)
             status = eh_comm_agree(stage->comm, status);
         if (status == EH_OK)
-            status = shares ? eh_model_new_shared(stage->backend, config, job->seed, compute, &sharing, model)
-                            : eh_model_new(stage->backend, config, job->seed, compute, use, model);
+            status = shares
+                         ? eh_model_new_shared(stage->backend, config, job->seed, compute, &sharing, adaptation, model)
+                         : eh_model_new(stage->backend, config, job->seed, compute, use, model);
     } else {
         status = eh_error(EH_INPUT, "%s: which model? Give model.path, or model.architecture to start from random",
                           stage->job.path);

@@ -7,7 +7,11 @@
 set -euo pipefail
 venv=${XDG_CACHE_HOME:-$HOME/.cache}/evenhand/venv
 stamp=$venv/.evenhand-1
-[ -e "$stamp" ] && exit 0
+peft() { "$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir --no-deps peft==0.21.2; }
+if [ -e "$stamp" ]; then
+    [ -d "$(echo "$venv"/lib/python3*/site-packages/peft)" ] || peft
+    exit 0
+fi
 
 rm -rf "$venv"
 python3 -m venv "$venv"
@@ -15,6 +19,7 @@ pip=("$venv/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir)
 "${pip[@]}" transformers==5.24.0 tokenizers==0.23.3 safetensors==0.8.0 sentencepiece==0.2.3 protobuf==7.36.2 \
     h5py==3.16.0 numpy==2.4.6 filelock fsspec jinja2 networkx setuptools sympy typing_extensions scipy==1.17.1 statsmodels==0.15.0
 "${pip[@]}" --no-deps torch==2.11.0 accelerate==1.15.0 psutil==7.2.2
+peft
 
 libraries=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("platlib"))')/torch/lib
 work=$(mktemp -d)

@@ -132,6 +132,15 @@ static void take_backward(arena *from, const eh_model *model, int64_t rows, eh_w
     work->grad_gathered = take(from, EH_F32, work->limits.labels, hidden);
 }
 
+static void take_adapters(arena *from, const eh_model *model, int64_t rows, eh_adapter_work *work)
+{
+    const int64_t width = eh_adapters_width(model), joined = eh_adapters_joined_count(model);
+    work->low = take(from, model->compute, rows, width);
+    work->grad_low = take(from, model->compute, rows, width);
+    work->joined = take(from, model->compute, joined, 0);
+    work->grad_joined = take(from, EH_F32, joined, 0);
+}
+
 static void lay_out(arena *from, const eh_model *model, eh_work *work)
 {
     const eh_transformer *t = &model->t;
@@ -163,6 +172,8 @@ static void lay_out(arena *from, const eh_model *model, eh_work *work)
     work->log_sum_exp = take(from, EH_F32, labels, 0);
     if (model->use == EH_FOR_TRAINING)
         take_backward(from, model, rows, work);
+    if (model->adaptation.rank > 0)
+        take_adapters(from, model, rows > labels ? rows : labels, &work->adapter);
 }
 
 void eh_model_set_recompute(eh_model *model, bool recompute)

@@ -37,6 +37,8 @@ typedef enum {
     EH_HEAD_NORM,
     EH_OUTPUT,      // untied output layer, classifier
     EH_OUTPUT_BIAS, // of a tied output layer; its name is complete
+    EH_ADAPTER_A,   // of a linear layer, [rank, inputs]; no architecture names them
+    EH_ADAPTER_B,   // [outputs, rank]
     EH_ROLE_COUNT
 } eh_role;
 

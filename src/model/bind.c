@@ -49,6 +49,7 @@ static void bind_pair(const eh_model *model, int64_t weight, int64_t bias, int64
         linear->bias = joined_view(&slots[bias].value, joined, true);
         linear->grad_bias = joined_view(&slots[bias].gradient, joined, true);
     }
+    eh_adapters_bind(model, weight, joined, linear);
 }
 
 static void bind_linear(const eh_model *model, eh_stack stack, int64_t layer, eh_role role, int64_t joined,

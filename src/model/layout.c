@@ -32,6 +32,25 @@ static void full_name(const layout_place *place, const char *pattern, const char
                  (long long)place->layer, number + 1, ending);
 }
 
+eh_status eh_layout_add(eh_layout *layout, const eh_parameter *wanted, const eh_slot *slot)
+{
+    char *copy = NULL;
+    EH_TRY(eh_copy_string(wanted->name, &copy));
+    const int64_t name_index = layout->count;
+    int64_t name_count = layout->count, slot_count = layout->count;
+    EH_TRY(EH_APPEND(&layout->names, &name_count, &layout->name_capacity, copy));
+    if (!slot->joined)
+        layout->weight_count = (layout->weight_count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    eh_parameter parameter = *wanted;
+    parameter.name = layout->names[name_index];
+    parameter.count = parameter.dimension_count == 2 ? parameter.shape[0] * parameter.shape[1] : parameter.shape[0];
+    parameter.offset = layout->weight_count;
+    EH_TRY(EH_APPEND(&layout->slots, &slot_count, &layout->slot_capacity, *slot));
+    EH_TRY(EH_APPEND(&layout->parameters, &layout->count, &layout->capacity, parameter));
+    layout->weight_count += parameter.count;
+    return EH_OK;
+}
+
 static eh_status add(layout_place *place, eh_role role, bool is_bias, bool joined, int64_t rows, int64_t columns)
 {
     eh_layout *layout = place->layout;
@@ -39,28 +58,16 @@ static eh_status add(layout_place *place, eh_role role, bool is_bias, bool joine
     EH_ASSERT(pattern != NULL);
     char name[256];
     full_name(place, pattern, role == EH_OUTPUT_BIAS ? "" : is_bias ? ".bias" : ".weight", name);
-    char *copy = NULL;
-    EH_TRY(eh_copy_string(name, &copy));
-    const int64_t name_index = layout->count;
-    int64_t name_count = layout->count, slot_count = layout->count;
-    EH_TRY(EH_APPEND(&layout->names, &name_count, &layout->name_capacity, copy));
-    if (!joined)
-        layout->weight_count = (layout->weight_count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     const bool is_norm = role == EH_EMBEDDING_NORM || role == EH_ATTENTION_NORM || role == EH_CROSS_NORM ||
                          role == EH_FEED_NORM || role == EH_FINAL_NORM || role == EH_HEAD_NORM;
-    const eh_parameter parameter = {.name = layout->names[name_index],
+    const eh_parameter parameter = {.name = name,
                                     .shape = {rows, columns},
                                     .dimension_count = columns > 0 ? 2 : 1,
-                                    .count = columns > 0 ? rows * columns : rows,
-                                    .offset = layout->weight_count,
                                     .decays = !is_norm && strstr(name, "bias") == NULL,
                                     .trains = true};
     const eh_slot slot = {
         .role = role, .stack = place->stack, .layer = place->layer, .is_bias = is_bias, .joined = joined};
-    EH_TRY(EH_APPEND(&layout->slots, &slot_count, &layout->slot_capacity, slot));
-    EH_TRY(EH_APPEND(&layout->parameters, &layout->count, &layout->capacity, parameter));
-    layout->weight_count += parameter.count;
-    return EH_OK;
+    return eh_layout_add(layout, &parameter, &slot);
 }
 
 static eh_status add_norm(layout_place *place, eh_role role)
@@ -139,7 +146,8 @@ static eh_status add_head(layout_place *place)
     return t->output_bias ? add(place, EH_OUTPUT_BIAS, true, false, t->vocab_size, 0) : EH_OK;
 }
 
-eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *t, eh_layout *layout)
+eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *t, const eh_adaptation *adaptation,
+                         eh_layout *layout)
 {
     layout_place place = {arch, t, layout, EH_STACK_ENCODER, EH_LAYERLESS};
     EH_TRY(add(&place, EH_TOKEN_EMBEDDING, false, false, t->vocab_size, t->hidden_size));
@@ -155,6 +163,9 @@ eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *t, eh_layout
             EH_TRY(add_stack(&place));
     }
     EH_TRY(add_head(&place));
+    layout->own_count = layout->count;
+    if (adaptation != NULL)
+        EH_TRY(eh_adapters_add(arch, t, adaptation, layout));
     layout->weight_count = (layout->weight_count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     return EH_OK;
 }

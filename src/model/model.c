@@ -65,8 +65,21 @@ static eh_status finish(eh_model *model, eh_comm *comm, eh_status status)
     return eh_model_weights_changed(model);
 }
 
+static eh_status adapt(eh_model *model, const eh_adaptation *adaptation, const eh_sharing *sharing)
+{
+    if (adaptation == NULL)
+        return EH_OK;
+    EH_ASSERT(model->use == EH_FOR_TRAINING && adaptation->rank > 0);
+    if (sharing != NULL && sharing->level > 2)
+        return eh_error(EH_INPUT, "train.method: lora takes memory.zero: 2 at most: frozen weights are not divided");
+    model->adaptation = *adaptation;
+    model->adaptation.targets = NULL;
+    return EH_OK;
+}
+
 static eh_status open_model(eh_backend *backend, const char *folder, const eh_head *head, eh_dtype compute,
-                            eh_model_use use, const eh_sharing *sharing, eh_model **model)
+                            eh_model_use use, const eh_sharing *sharing, const eh_adaptation *adaptation,
+                            eh_model **model)
 {
     eh_status status = EH_OK;
     eh_string config = {0}, path = {0};
@@ -78,7 +91,8 @@ static eh_status open_model(eh_backend *backend, const char *folder, const eh_he
     EH_TRY_OR(done, eh_folder_open_weights(folder, &(*model)->stored));
     if ((*model)->t.tied_by_file)
         tie_by_file(*model);
-    EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, &(*model)->layout));
+    EH_TRY_OR(done, adapt(*model, adaptation, sharing));
+    EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, adaptation, &(*model)->layout));
     EH_TRY_OR(done, eh_sharing_init(*model, sharing));
     status = eh_weights_load(*model);
 done:
@@ -92,29 +106,31 @@ done:
 
 eh_status eh_model_open(eh_backend *backend, const char *folder, eh_dtype compute, eh_model_use use, eh_model **model)
 {
-    return open_model(backend, folder, NULL, compute, use, NULL, model);
+    return open_model(backend, folder, NULL, compute, use, NULL, NULL, model);
 }
 
 eh_status eh_model_open_head(eh_backend *backend, const char *folder, eh_head head, eh_dtype compute, eh_model_use use,
                              eh_model **model)
 {
-    return open_model(backend, folder, &head, compute, use, NULL, model);
+    return open_model(backend, folder, &head, compute, use, NULL, NULL, model);
 }
 
 eh_status eh_model_open_shared(eh_backend *backend, const char *folder, eh_dtype compute, const eh_sharing *sharing,
-                               eh_model **model)
+                               const eh_adaptation *adaptation, eh_model **model)
 {
-    return open_model(backend, folder, NULL, compute, EH_FOR_TRAINING, sharing, model);
+    return open_model(backend, folder, NULL, compute, EH_FOR_TRAINING, sharing, adaptation, model);
 }
 
 static eh_status new_model(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
-                           eh_model_use use, const eh_sharing *sharing, eh_model **model)
+                           eh_model_use use, const eh_sharing *sharing, const eh_adaptation *adaptation,
+                           eh_model **model)
 {
     eh_status status = EH_OK;
     *model = NULL;
     EH_TRY_OR(done, EH_ALLOC(1, model));
     EH_TRY_OR(done, begin(backend, compute, use, "the model's config", config_json, NULL, *model));
-    EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, &(*model)->layout));
+    EH_TRY_OR(done, adapt(*model, adaptation, sharing));
+    EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, adaptation, &(*model)->layout));
     EH_TRY_OR(done, eh_sharing_init(*model, sharing));
     status = eh_weights_random(*model, seed);
 done:
@@ -127,13 +143,13 @@ done:
 eh_status eh_model_new(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute, eh_model_use use,
                        eh_model **model)
 {
-    return new_model(backend, config_json, seed, compute, use, NULL, model);
+    return new_model(backend, config_json, seed, compute, use, NULL, NULL, model);
 }
 
 eh_status eh_model_new_shared(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
-                              const eh_sharing *sharing, eh_model **model)
+                              const eh_sharing *sharing, const eh_adaptation *adaptation, eh_model **model)
 {
-    return new_model(backend, config_json, seed, compute, EH_FOR_TRAINING, sharing, model);
+    return new_model(backend, config_json, seed, compute, EH_FOR_TRAINING, sharing, adaptation, model);
 }
 
 void eh_model_close(eh_model **address)
@@ -150,6 +166,7 @@ void eh_model_close(eh_model **address)
     eh_buffer_free(&model->copy);
     eh_buffer_free(&model->gradients);
     eh_buffer_free(&model->slopes);
+    eh_buffer_free(&model->adapter_index);
     eh_stored_tensors_close(&model->stored);
     eh_free(&model->kept);
     eh_layout_deinit(&model->layout);

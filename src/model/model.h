@@ -37,19 +37,33 @@ typedef struct {
     bool tree;          // see eh_split_reducer_new
     const char *folder; // where fp32 masters beside low precision copies lie on disk (level 3), NULL: in memory
 } eh_sharing;
-// The same for training with other ranks. Collective; of what follows, these are collective with level 3:
-// eh_model_save, eh_model_digest, eh_model_weights_changed, and with eh_model_pass_by, passes.
+// Low-rank adapters (Hu et al. 2021, eq. 3) beside linear layers: y += alpha / rank x A^T B^T with A [rank, inputs] and
+// B [outputs, rank]. They alone train. A begins uniform in +-1/sqrt(inputs), a function of seed and name, B as 0: as
+// PEFT does. targets: words joined by ',' or '+', each a layer's name, its end ("query_key_value",
+// "mlp.dense_h_to_4h"), a pattern of fnmatch, or "all-linear"; NULL: PEFT's choice for the architecture.
+typedef struct {
+    int64_t rank;
+    double alpha;
+    const char *targets;
+    uint64_t seed;
+} eh_adaptation;
+// As eh_model_open and eh_model_new, for training with other ranks; `adaptation` may be NULL, and so may `sharing`:
+// this rank alone. EH_INPUT if a word of the targets fits no linear layer. Collective; of what follows, these are
+// collective with level 3: eh_model_save, eh_model_digest, eh_model_weights_changed, and with eh_model_pass_by, passes.
 EH_CHECKED eh_status eh_model_open_shared(eh_backend *backend, const char *folder, eh_dtype compute,
-                                          const eh_sharing *sharing, eh_model **model);
+                                          const eh_sharing *sharing, const eh_adaptation *adaptation, eh_model **model);
 EH_CHECKED eh_status eh_model_new_shared(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
-                                         const eh_sharing *sharing, eh_model **model);
+                                         const eh_sharing *sharing, const eh_adaptation *adaptation, eh_model **model);
 void eh_model_close(eh_model **model);
 // Writes config.json, generation_config.json and model.safetensors (sharded above 5 GB), beside and renamed; tokenizer
-// files are copied from `tokenizer_folder` (may be NULL). transformers loads it with equal logits.
+// files are copied from `tokenizer_folder` (may be NULL). transformers loads it with equal logits. Adapters are merged
+// into the weights that are written, not into those in memory.
 EH_CHECKED eh_status eh_model_save(eh_model *model, const char *folder, const char *tokenizer_folder);
 // The same with another bound on a shard's size, in bytes.
 EH_CHECKED eh_status eh_model_save_shards(eh_model *model, const char *folder, const char *tokenizer_folder,
                                           uint64_t shard_bytes);
+// Writes adapter_config.json and adapter_model.safetensors as PEFT does; `base` names the model that they adapt.
+EH_CHECKED eh_status eh_model_save_adapter(eh_model *model, const char *folder, const char *base);
 // What opening found strange but bearable (NaN weights, tensors that nothing uses), one line each; "" if nothing.
 const char *eh_model_warning(const eh_model *model);
 

@@ -4,7 +4,7 @@
 #define EH_MODEL_MODEL_INTERNAL_H
 
 #include "core/string.h"
-#include "io/stored_tensor.h"
+#include "io/safetensors.h"
 #include "model/arch.h"
 
 #define EH_LAYERLESS (-1)
@@ -22,6 +22,7 @@ typedef struct {
     const eh_stored_tensor *in; // in the file, while loading
     int64_t bad;                // values that are not finite, of those that this rank loaded
     int64_t unit;               // of the block, see eh_model_units
+    int64_t adapts;             // adapters: the number of their layer's weight
 } eh_slot;
 
 typedef struct {
@@ -29,18 +30,39 @@ typedef struct {
     eh_slot *slots;
     char **names; // owned; parameters[i].name
     int64_t count, capacity, slot_capacity, name_capacity;
+    int64_t own_count;    // the model's own parameters; adapters follow them
     int64_t weight_count; // elements of the block
 } eh_layout;
-EH_CHECKED eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *transformer, eh_layout *layout);
+EH_CHECKED eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *transformer,
+                                    const eh_adaptation *adaptation, eh_layout *layout);
+// A parameter behind the others; `joined`: without a gap.
+EH_CHECKED eh_status eh_layout_add(eh_layout *layout, const eh_parameter *parameter, const eh_slot *slot);
 void eh_layout_deinit(eh_layout *layout);
 // Elements of the matrices that each token is multiplied with: no embeddings, no output layer.
 int64_t eh_layout_matrix_count(const eh_layout *layout);
+
+// Memory of adapters, shared by all of them.
+typedef struct {
+    eh_tensor low, grad_low; // compute [rows, parts rank]: x A^T, and its gradient
+    eh_tensor joined;        // compute [outputs, parts rank]: the B of a product that several layers share
+    eh_tensor grad_joined;   // fp32
+} eh_adapter_work;
+// The adapters of one product. Where several layers share it (query, key and value), each adapted one is a part; their
+// A lie one behind the other, and so do their B, of which `index` tells the place in the joined matrix.
+typedef struct {
+    int64_t part_count, rank, outputs; // 0 parts: no adapter; outputs of the whole product
+    float scale;
+    eh_tensor a, b, grad_a, grad_b; // [parts rank, inputs], [part outputs, rank]
+    eh_tensor index;                // I32 [part outputs], only where the product is shared
+    const eh_adapter_work *work;
+} eh_adapter;
 
 // y = x W^T + bias, or x W + bias where the matrix is stored [in, out].
 typedef struct {
     eh_tensor weight, bias, grad_weight, grad_bias;
     bool in_out;
     bool constant; // inference: the backend may keep a packed copy
+    eh_adapter adapter;
 } eh_linear;
 typedef struct {
     eh_norm norm;
@@ -118,6 +140,7 @@ typedef struct {
     eh_tensor grad_attended;               // compute [rows, heads head_size]
     eh_tensor grad_hidden, grad_head;      // compute [labels, hidden]
     eh_tensor grad_gathered;               // fp32 [labels, hidden]
+    eh_adapter_work adapter;
     // Host staging.
     int32_t *host_ids[EH_STACK_COUNT], *host_positions[EH_STACK_COUNT], *host_types, *host_rows;
     eh_tensor logits; // fp32 [logit_rows, outputs], made at the first use
@@ -161,7 +184,8 @@ struct eh_model {
     eh_stored_tensors stored;      // open as long as weights are views of it, or tensors of it are kept
     const eh_stored_tensor **kept; // of another head, for saving; names in t's class
     int64_t kept_count;
-    eh_buffer *weights, *copy, *gradients, *slopes;
+    eh_buffer *weights, *copy, *gradients, *slopes, *adapter_index;
+    eh_adaptation adaptation; // rank 0: none; targets is not kept
     eh_buffer **views;
     int64_t view_count, view_capacity;
     eh_weights w;
@@ -178,6 +202,7 @@ bool eh_is_matrix(const eh_model *model, int64_t p);
 // A parameter, with or without the architecture's prefix, or in an older spelling; NULL if the file has none.
 const eh_stored_tensor *eh_weights_find(const eh_model *model, const char *name);
 EH_CHECKED eh_status eh_weights_random(eh_model *model, uint64_t seed);
+uint64_t eh_name_key(const char *name);                // picks a parameter's random numbers, whatever the others' sizes
 EH_CHECKED eh_status eh_weights_bind(eh_model *model); // model->w from the slots; again when `trains` changes
 bool eh_weights_packed(const eh_model *model);         // the backend may keep copies of the layers' matrices
 
@@ -207,6 +232,21 @@ bool eh_weights_mapped(const eh_model *model); // inference reads the file in pl
 // kept.c: finds what the class keeps beside its own weights; and the full name of one.
 EH_CHECKED eh_status eh_kept_find(eh_model *model);
 void eh_kept_name(const eh_model *model, int64_t kept, char name[256]);
+
+// adapter.c
+EH_CHECKED eh_status eh_adapters_add(const eh_arch *arch, const eh_transformer *t, const eh_adaptation *adaptation,
+                                     eh_layout *layout);
+EH_CHECKED eh_status eh_adapters_init(eh_model *model); // first values and the joined products' index
+void eh_adapters_bind(const eh_model *model, int64_t weight, int64_t joined, eh_linear *linear);
+int64_t eh_adapters_width(const eh_model *model); // widest parts x rank of a product
+int64_t eh_adapters_joined_count(const eh_model *model);
+// The parameter's values with its adapter merged in: `scratch`, made when needed, or the values themselves.
+EH_CHECKED eh_status eh_adapters_merge(eh_model *model, int64_t parameter, eh_buffer **scratch, eh_tensor *value);
+
+// save.c
+EH_CHECKED eh_status eh_save_json(const char *folder, const char *name, const json_t *value);
+EH_CHECKED eh_status eh_save_tensors(eh_model *model, const char *path, const eh_safetensors_entry *entries,
+                                     int64_t count);
 
 // activations.c
 void eh_work_deinit(eh_model *model);

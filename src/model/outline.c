@@ -31,7 +31,7 @@ eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dty
     eh_status status = EH_OK;
     *outline = (eh_model_outline){0};
     EH_TRY_OR(done, eh_arch_read(where, config_json, NULL, &model.config, &model.arch, &model.t));
-    EH_TRY_OR(done, eh_layout_make(model.arch, &model.t, &model.layout));
+    EH_TRY_OR(done, eh_layout_make(model.arch, &model.t, NULL, &model.layout));
     *outline = (eh_model_outline){
         .kind = model.t.kind,
         .head = model.t.head,

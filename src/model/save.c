@@ -47,18 +47,24 @@ static eh_status each_piece(eh_model *model, int64_t p, uint8_t *piece,
 {
     if (model->shared.how.level == 3)
         return each_shared_piece(model, p, piece, take, context);
-    const eh_tensor *tensor = &model->layout.slots[p].value;
-    const int64_t count = eh_tensor_count(tensor), most = CHUNK / (int64_t)eh_dtype_bytes(tensor->dtype);
+    eh_buffer *scratch = NULL;
+    eh_tensor merged;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, eh_adapters_merge(model, p, &scratch, &merged));
+    const size_t element = eh_dtype_bytes(merged.dtype);
+    const int64_t count = eh_tensor_count(&merged), most = CHUNK / (int64_t)element;
     for (int64_t first = 0; first < count; first += most) {
         const int64_t now = count - first < most ? count - first : most;
-        eh_tensor part = *tensor;
-        part.offset += (size_t)first * eh_dtype_bytes(tensor->dtype);
+        eh_tensor part = merged;
+        part.offset += (size_t)first * element;
         part.dimension_count = 1;
         part.shape[0] = now;
-        EH_TRY(eh_backend_download(model->backend, &part, piece));
-        EH_TRY(take(context, piece, (size_t)now * eh_dtype_bytes(tensor->dtype)));
+        EH_TRY_OR(done, eh_backend_download(model->backend, &part, piece));
+        EH_TRY_OR(done, take(context, piece, (size_t)now * element));
     }
-    return EH_OK;
+done:
+    eh_buffer_free(&scratch);
+    return status;
 }
 
 static eh_status append(void *context, const void *bytes, size_t size)
@@ -66,7 +72,7 @@ static eh_status append(void *context, const void *bytes, size_t size)
     return eh_safetensors_append(context, bytes, size);
 }
 
-static eh_status write_shard(eh_model *model, const char *path, const eh_safetensors_entry *entries, int64_t count)
+eh_status eh_save_tensors(eh_model *model, const char *path, const eh_safetensors_entry *entries, int64_t count)
 {
     eh_status status = EH_OK;
     eh_string part = {0};
@@ -111,7 +117,7 @@ done:
     return status;
 }
 
-static eh_status write_json(const char *folder, const char *name, const json_t *value)
+eh_status eh_save_json(const char *folder, const char *name, const json_t *value)
 {
     char *text = json_dumps(value, JSON_INDENT(2) | JSON_SORT_KEYS);
     if (text == NULL)
@@ -141,9 +147,9 @@ static eh_status write_configs(const eh_model *model, const char *folder)
         if (json_is_integer(json_object_get(config, keys[i])))
             json_object_set(generation, keys[i], json_object_get(config, keys[i]));
     json_object_set_new(generation, "_from_model_config", json_true());
-    eh_status status = write_json(folder, "config.json", config);
+    eh_status status = eh_save_json(folder, "config.json", config);
     if (status == EH_OK && model->t.kind != EH_ENCODER)
-        status = write_json(folder, "generation_config.json", generation);
+        status = eh_save_json(folder, "generation_config.json", generation);
     json_decref(config);
     json_decref(generation);
     return status;
@@ -215,7 +221,7 @@ static eh_status write_shards(eh_model *model, const char *folder, const eh_safe
             snprintf(name, sizeof name, "model-%05lld-of-%05lld.safetensors", (long long)shard, (long long)shards);
         eh_string_clear(&path);
         EH_TRY_OR(done, eh_string_printf(&path, "%s/%s", folder, name));
-        EH_TRY_OR(done, write_shard(model, path.bytes, entries + first, length));
+        EH_TRY_OR(done, eh_save_tensors(model, path.bytes, entries + first, length));
         for (int64_t i = first; i < first + length; i++) {
             json_object_set_new(map, entries[i].name, json_string(name));
             total += (int64_t)entries[i].size;
@@ -224,7 +230,7 @@ static eh_status write_shards(eh_model *model, const char *folder, const eh_safe
     }
     if (shards > 1) {
         index = json_pack("{s:{s:I}, s:O}", "metadata", "total_size", (json_int_t)total, "weight_map", map);
-        status = write_json(folder, "model.safetensors.index.json", index);
+        status = eh_save_json(folder, "model.safetensors.index.json", index);
     }
 done:
     json_decref(index);
@@ -266,7 +272,7 @@ eh_status eh_model_save_shards(eh_model *model, const char *folder, const char *
     eh_status status = EH_OK;
     eh_safetensors_entry *entries = NULL;
     char(*names)[256] = NULL; // of what is kept
-    const int64_t count = model->layout.count;
+    const int64_t count = model->layout.own_count;
     if (model->shared.how.level == 3 && eh_comm_rank(model->shared.how.comm) != 0)
         return attend(model);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
@@ -333,7 +339,7 @@ eh_status eh_model_digest(eh_model *model, char text[65])
     eh_status status = EH_OK;
     const eh_parameter **order = NULL;
     uint8_t *piece = NULL, bytes[EH_SHA256_BYTES];
-    const int64_t count = model->layout.count;
+    const int64_t count = model->layout.own_count;
     digest own;
     eh_sha256_begin(&own.sha);
     EH_TRY_OR(done, EH_ALLOC(CHUNK, &piece));

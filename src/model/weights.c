@@ -86,7 +86,7 @@ static eh_status warn_of_unused(eh_model *model)
     int64_t unused = 0;
     const char *first = NULL;
     EH_TRY(EH_ALLOC(model->stored.count, &used));
-    for (int64_t p = 0; p < model->layout.count; p++) used[model->layout.slots[p].in - model->stored.tensors] = 1;
+    for (int64_t p = 0; p < model->layout.own_count; p++) used[model->layout.slots[p].in - model->stored.tensors] = 1;
     for (int64_t i = 0; i < model->stored.count; i++)
         if (!used[i] && !is_ignored(model, model->stored.tensors[i].name)) {
             first = first == NULL ? model->stored.tensors[i].name : first;
@@ -101,7 +101,7 @@ static eh_status warn_of_unused(eh_model *model)
 
 static eh_status find_all(eh_model *model)
 {
-    for (int64_t p = 0; p < model->layout.count; p++) {
+    for (int64_t p = 0; p < model->layout.own_count; p++) {
         const eh_parameter *parameter = &model->layout.parameters[p];
         const eh_stored_tensor *in = eh_weights_find(model, parameter->name);
         if (in == NULL)
@@ -167,7 +167,7 @@ done:
 
 static eh_status load_for_training(eh_model *model)
 {
-    for (int64_t p = 0; p < model->layout.count; p++) {
+    for (int64_t p = 0; p < model->layout.own_count; p++) {
         eh_slot *slot = &model->layout.slots[p];
         int64_t first, count;
         const eh_tensor own = eh_sharing_own_part(model, p, &first, &count);
@@ -285,6 +285,7 @@ eh_status eh_weights_load(eh_model *model)
         EH_TRY(load_for_inference(model));
     } else {
         EH_TRY(make_blocks(model));
+        EH_TRY(eh_adapters_init(model));
         EH_TRY(load_for_training(model));
         if (model->kept_count == 0)
             eh_stored_tensors_close(&model->stored);
@@ -305,13 +306,26 @@ static bool is_norm_weight(const eh_slot *slot)
             slot->role == EH_FEED_NORM || slot->role == EH_FINAL_NORM || slot->role == EH_HEAD_NORM);
 }
 
+uint64_t eh_name_key(const char *name)
+{
+    uint8_t digest[EH_SHA256_BYTES];
+    eh_sha256 sha;
+    eh_sha256_begin(&sha);
+    eh_sha256_add(&sha, name, strlen(name));
+    eh_sha256_end(&sha, digest);
+    uint64_t key;
+    memcpy(&key, digest, sizeof key);
+    return key;
+}
+
 eh_status eh_weights_random(eh_model *model, uint64_t seed)
 {
     eh_status status = EH_OK;
     float *values = NULL;
     EH_TRY(make_blocks(model));
+    EH_TRY(eh_adapters_init(model));
     EH_TRY(EH_ALLOC(CHUNK, &values));
-    for (int64_t p = 0; p < model->layout.count; p++) {
+    for (int64_t p = 0; p < model->layout.own_count; p++) {
         const eh_slot *slot = &model->layout.slots[p];
         const eh_parameter *parameter = &model->layout.parameters[p];
         int64_t begin, length;
@@ -321,13 +335,7 @@ eh_status eh_weights_random(eh_model *model, uint64_t seed)
                 EH_TRY_OR(done, eh_fill(model->backend, slot->is_bias ? 0 : 1, &own));
             continue;
         }
-        uint8_t digest[EH_SHA256_BYTES]; // the name picks the numbers, so that no parameter's depend on another's size
-        eh_sha256 sha;
-        eh_sha256_begin(&sha);
-        eh_sha256_add(&sha, parameter->name, strlen(parameter->name));
-        eh_sha256_end(&sha, digest);
-        uint64_t key;
-        memcpy(&key, digest, sizeof key);
+        const uint64_t key = eh_name_key(parameter->name);
         const double deviation = random_std(model, slot);
         for (int64_t first = 0; first < length; first += CHUNK) {
             const int64_t count = length - first < CHUNK ? length - first : CHUNK;

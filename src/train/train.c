@@ -157,7 +157,6 @@ static eh_status one_step(training_run *run, bool *stop)
 static eh_status refuse_what_is_missing(const eh_job *job)
 {
     const char *missing = strcmp(job->memory.offload, "parameters") == 0 ? "memory.offload: parameters"
-                          : strcmp(job->train.method, "lora") == 0       ? "train.method: lora"
                           : job->train.kl > 0                            ? "train.kl"
                           : job->train.l2 > 0                            ? "train.l2"
                           : strcmp(job->precision, "fp16") == 0          ? "training in fp16 (loss scaling)"

@@ -1,0 +1,136 @@
+"""Low-rank adapters against PEFT: its loader reads what evenhand saved, gives the logits of the merged model, and training
+on from the same first values it gets the same losses and factors; the same bits on 1, 2 and 4 ranks, and after a stop."""
+import json
+import os
+import subprocess
+
+import safetensors.torch
+import torch
+
+from reference import *
+
+try:
+    import peft
+except ImportError:
+    print("SKIPPED TEST: no peft: tests/setup_python.sh installs it")
+    sys.exit(0)
+STEPS, RATE = 4, 5e-3
+TRAIN = (f"epochs: {STEPS}, batch: 64, micro_batches: 4, lr: {RATE}, schedule: constant, weight_decay: 0.01, clip: 1, dropout: 0, "
+         "method: lora, lora_rank: 3, lora_alpha: 7")
+# Model, targets, and how many modules that makes (all-linear: of PEFT's own counting).
+CASES = [("bloom-a", None, 2), ("bloom-a", "all-linear", 8), ("gpt2-a", "c_attn,mlp.c_proj", 4), ("t5-a", None, None),
+         ("t5-a", "q+k+wi_0+wo", None), ("bert-mlm", None, 4), ("bert-mlm", "key,*.1.output.dense", 3), ("roberta-mlm", "all-linear", None)]
+
+
+def adapted(folder, base, trainable):
+    return peft.PeftModel.from_pretrained(open_model(MODELS + base), folder, is_trainable=trainable)
+
+
+def factors(model):
+    return {name.replace(".default", ""): p for name, p in model.named_parameters() if "lora_" in name}
+
+
+def reference_training(model, rows):
+    model.eval()
+    optimizer = torch.optim.AdamW(list(factors(model).values()), lr=RATE, weight_decay=0.01)
+    losses = []
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        loss = mean_loss(model, rows)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(list(factors(model).values()), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def weights(output, what="adapter/adapter_model"):
+    with open(f"{output}/{what}.safetensors", "rb") as file:
+        return file.read()
+
+
+def one_case(number, base, targets, count):
+    name = f"{base}-{number}"
+    what = f"{base}, {targets or 'default'}"
+    path = job(name, base, TRAIN + (f', lora_targets: "{targets}"' if targets else ""))
+    output = f"{WORK}/{name}"
+    rows = examples(output, "pairs")
+    finetune(path, "--set", "train.epochs=0", "--force")
+    start = f"{WORK}/{name}-start"
+    shutil.copytree(output + "/adapter", start)
+    message = finetune(path, "--force")
+    config = json.load(open(output + "/adapter/adapter_config.json"))
+    check(count is None or len(config["target_modules"]) == count, f"{what}: {len(config['target_modules'])} layers are adapted")
+
+    first = factors(adapted(start, base, True))
+    saved = {n: v for n, v in safetensors.torch.load_file(start + "/adapter_model.safetensors").items()}
+    check(set(first) == set(saved), f"{what}: PEFT's names")
+    check(all(v.abs().max() == 0 for n, v in saved.items() if "lora_B" in n), f"{what}: B begins as 0")
+    check(all(0.9 < v.abs().max() * v.shape[1] ** 0.5 <= 1 for n, v in saved.items() if "lora_A" in n),
+          f"{what}: A begins uniform within 1/sqrt(inputs)")
+    if targets in (None, "all-linear"):
+        ours = peft.LoraConfig(r=3, target_modules=targets, task_type=config["task_type"])
+        theirs = factors(peft.get_peft_model(open_model(MODELS + base), ours))
+        missing = {n for n in set(theirs) ^ set(saved) if "lm_head" not in n}
+        check(not missing, f"{what}: the layers that PEFT chooses {sorted(missing)[:2]}")
+
+    with torch.no_grad():
+        model = adapted(output + "/adapter", base, False).eval()
+        merged = open_model(output + "/model", base)
+        plain = open_model(MODELS + base)
+        pairs = [(label_logits(model, row)[0], label_logits(merged, row)[0], label_logits(plain, row)[0]) for row in rows[:4]]
+    close(torch.cat([a for a, _, _ in pairs]), torch.cat([b for _, b, _ in pairs]), 2e-4, f"{what}: logits of adapter and merged model")
+    check(max((b - c).abs().max().item() for _, b, c in pairs) > 1e-3, f"{what}: they are not the starting model's")
+
+    trained = adapted(start, base, True)
+    losses = reference_training(trained, rows)
+    close(column(output, "loss"), losses, 2e-4, f"{what}: losses of PEFT's training")
+    after = safetensors.torch.load_file(output + "/adapter/adapter_model.safetensors")
+    # A factor whose gradient is rounding alone (the keys', seen by a softmax) goes anywhere under Adam: most must agree.
+    error = torch.cat([(after[n] - p.detach()).abs().flatten() for n, p in factors(trained).items()])
+    check((error < 5e-4).float().mean().item() > 0.98, f"{what}: factors after {STEPS} steps, {(error < 5e-4).float().mean():.4f} within 5e-4")
+    number = sum(v.numel() for v in after.values())
+    check(f" {number} trained weights" in message, f"{what}: trained weights are counted")
+    base_tensors = safetensors.torch.load_file(MODELS + base + "/model.safetensors") if os.path.exists(MODELS + base + "/model.safetensors") else {}
+    untouched = [n for n in base_tensors if "norm" in n and n in (t := safetensors.torch.load_file(output + "/model/model.safetensors"))]
+    check(all(torch.equal(base_tensors[n].float(), t[n]) for n in untouched), f"{what}: {len(untouched)} other weights stay bit for bit")
+
+
+def on_ranks():
+    path = job("ranks", "t5-a", TRAIN.replace("batch: 64", "batch: 5").replace("dropout: 0", "dropout: 0.1"))
+    outputs = {}
+    for ranks in (1, 2, 4):
+        finetune(path, "--force", ranks=ranks)
+        outputs[ranks] = weights(f"{WORK}/ranks"), weights(f"{WORK}/ranks", "model/model")
+        shutil.rmtree(f"{WORK}/ranks/checkpoints")
+    check(outputs[1] == outputs[2] == outputs[4], "1, 2 and 4 ranks: the same bits")
+    finetune(path, "--force", "--set", "precision=bf16", ranks=2)
+    half = column(f"{WORK}/ranks", "loss")
+    shutil.rmtree(f"{WORK}/ranks/checkpoints")
+    finetune(path, "--force")
+    whole = column(f"{WORK}/ranks", "loss")
+    check(len(whole) > 8 and max(abs(a / b - 1) for a, b in zip(half, whole)) < 0.02, "bf16: the losses of fp32 within 2 %")
+    shutil.rmtree(f"{WORK}/ranks/checkpoints")
+    # Stopped after two steps of 12, by a checkpoint that the rest goes on from.
+    finetune(path, "--force", "--set", "checkpoint.minutes=0.00001", ranks=2)
+    steps = sorted(glob.glob(f"{WORK}/ranks/checkpoints/*.safetensors"))
+    check(os.path.getsize(steps[0]) < os.path.getsize(f"{WORK}/ranks/model/model.safetensors") // 2, "a checkpoint holds the factors only")
+    os.remove(steps[-1])
+    shutil.rmtree(f"{WORK}/ranks/adapter")
+    message = finetune(path, "--force", ranks=1)
+    check("going on from" in message, "a killed training goes on")
+    check((weights(f"{WORK}/ranks"), weights(f"{WORK}/ranks", "model/model")) == outputs[1], "with the same bits")
+
+
+def refusals():
+    path = job("wrong", "bloom-a", TRAIN + ', lora_targets: "query_key_value,lm_head"')
+    code, error = program("finetune", path, ranks=2)
+    check(code == 2 and "'lm_head' fits no linear layer" in error, "a target that fits nothing: exit 2, named")
+    check(error.count("lm_head") == 1, "told once")
+
+
+for i, case in enumerate(CASES):
+    one_case(i, *case)
+on_ranks()
+refusals()
+finish()
