@@ -208,6 +208,11 @@ EH_CHECKED eh_status eh_output_backward(eh_backend *backend, const eh_output_lay
                                         const eh_tensor *grad_bias);
 // Rows of logits [n, vocab] fp32 -> log-probabilities in place.
 EH_CHECKED eh_status eh_log_softmax_rows(eh_backend *backend, const eh_tensor *logits);
+// Divergence of a model from another one, row by row: KL(q || p) = sum_v q (log q - log p), and its gradient with
+// respect to the logits of p, times strength row_weight[i], in place of log_q: strength row_weight[i] (p - q). log_p,
+// log_q [n, vocab], row_weight, divergence [n], all fp32; log_p is not changed.
+EH_CHECKED eh_status eh_divergence_rows(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
+                                        const eh_tensor *row_weight, float strength, const eh_tensor *divergence);
 // index I32 [n]: the largest entry of each row, the first among equals.
 EH_CHECKED eh_status eh_argmax_rows(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
 
@@ -226,6 +231,10 @@ typedef struct {
 EH_CHECKED eh_status eh_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
                                    const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
                                    const eh_tensor *copy);
+// Pull towards anchors, the gradient of strength / 2 sum_i importance[i] (weights[i] - anchor[i])^2, added to
+// `gradient`. All fp32 and of one size; importance may be missing: 1 for all.
+EH_CHECKED eh_status eh_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
+                             const eh_tensor *importance, const eh_tensor *gradient);
 // Sum of squares in double with a fixed order (blocks of 4096, then a binary tree): the same on any number of threads.
 // Waits. NaN and Inf show in it.
 EH_CHECKED eh_status eh_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum);

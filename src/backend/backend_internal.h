@@ -58,9 +58,13 @@ typedef struct {
                                  const eh_tensor *grad_hidden, const eh_tensor *grad_weight,
                                  const eh_tensor *grad_bias);
     eh_status (*log_softmax_rows)(eh_backend *backend, const eh_tensor *logits);
+    eh_status (*divergence_rows)(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
+                                 const eh_tensor *row_weight, float strength, const eh_tensor *divergence);
     eh_status (*argmax_rows)(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
     eh_status (*adamw_step)(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
                             const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy);
+    eh_status (*pull)(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
+                      const eh_tensor *importance, const eh_tensor *gradient);
     eh_status (*squared_norm)(eh_backend *backend, const eh_tensor *x, double *sum);
 } eh_backend_table;
 

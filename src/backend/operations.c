@@ -397,6 +397,21 @@ eh_status eh_log_softmax_rows(eh_backend *backend, const eh_tensor *logits)
     EH_RUN(log_softmax_rows, 10 * eh_tensor_count(logits), 2 * bytes_of(logits), logits);
 }
 
+eh_status eh_divergence_rows(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
+                             const eh_tensor *row_weight, float strength, const eh_tensor *divergence)
+{
+    EH_ASSERT(is_fp32(log_p) && log_p->dimension_count == 2 && is_fp32(log_q) &&
+              is_matrix(log_q, log_p->shape[0], log_p->shape[1]));
+    EH_ASSERT(is_fp32(row_weight) && is_vector(row_weight, log_p->shape[0]) && is_fp32(divergence) &&
+              is_vector(divergence, log_p->shape[0]));
+    written(log_q);
+    written(divergence);
+    if (log_p->shape[0] == 0)
+        return EH_OK;
+    EH_RUN(divergence_rows, 20 * eh_tensor_count(log_p), 3 * bytes_of(log_p), log_p, log_q, row_weight, strength,
+           divergence);
+}
+
 eh_status eh_argmax_rows(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index)
 {
     EH_ASSERT(is_fp32(logits) && logits->dimension_count == 2 && eh_tensor_exists(index) && index->dtype == EH_I32 &&
@@ -422,6 +437,19 @@ eh_status eh_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_ten
         return EH_OK;
     EH_RUN(adamw_step, 15 * eh_tensor_count(weights), 7 * bytes_of(weights) + bytes_of(copy), adamw, weights, gradient,
            m, v, copy);
+}
+
+eh_status eh_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
+                  const eh_tensor *importance, const eh_tensor *gradient)
+{
+    EH_ASSERT(is_fp32(weights) && is_fp32(anchor) && is_fp32(gradient) && same_count(weights, anchor) &&
+              same_count(weights, gradient));
+    EH_ASSERT(!eh_tensor_exists(importance) || (is_fp32(importance) && same_count(weights, importance)));
+    written(gradient);
+    if (eh_tensor_count(weights) == 0)
+        return EH_OK;
+    EH_RUN(pull, 4 * eh_tensor_count(weights), 4 * bytes_of(weights) + bytes_of(importance), strength, weights, anchor,
+           importance, gradient);
 }
 
 eh_status eh_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum)

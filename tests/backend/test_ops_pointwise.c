@@ -200,6 +200,64 @@ static void check_softmax_rows(eh_backend *backend, eh_backend *reference)
     }
 }
 
+// KL(q || p) of each row and its gradient, where log_q was.
+static void check_divergence(eh_backend *backend, eh_backend *reference)
+{
+    const int64_t widths[] = {1, 5, 257, 5000};
+    for (int w = 0; w < 4; w++) {
+        eh_backend *on[2] = {backend, reference};
+        const int64_t n = widths[w], rows = 3;
+        float *p = (float *)(uintptr_t)eh_test_random(21, rows * n, 0, 3);
+        float *q = (float *)(uintptr_t)eh_test_random(22, rows * n, 0, 3);
+        for (int64_t j = 0; j < n; j++) { // of the first row: equal; of the last: some words are impossible
+            q[j] = p[j];
+            q[2 * n + j] = j % 3 == 1 ? -INFINITY : q[2 * n + j];
+        }
+        const float weights[] = {1, 0.25f, 2};
+        const float *got[2][2];
+        for (int b = 0; b < 2; b++) {
+            const eh_tensor log_p = eh_test_tensor(on[b], (eh_test_shape){rows, n, EH_F32}, p);
+            const eh_tensor log_q = eh_test_tensor(on[b], (eh_test_shape){rows, n, EH_F32}, q);
+            const eh_tensor row_weight = eh_test_tensor(on[b], (eh_test_shape){rows, 0, EH_F32}, weights);
+            const eh_tensor divergence = eh_test_tensor(on[b], (eh_test_shape){rows, 0, EH_F32}, NULL);
+            OK(eh_log_softmax_rows(on[b], &log_p));
+            OK(eh_log_softmax_rows(on[b], &log_q));
+            OK(eh_divergence_rows(on[b], &log_p, &log_q, &row_weight, 0.5f, &divergence));
+            got[b][0] = eh_test_values(&divergence);
+            got[b][1] = eh_test_values(&log_q);
+        }
+        assert_true(eh_test_all_close("divergence", got[0][0], got[1][0], rows, 1e-4, 2e-5));
+        assert_true(eh_test_all_close("divergence gradient", got[0][1], got[1][1], rows * n, 1e-4, 1e-6));
+        assert_close(got[1][0][0], 0, 1e-6);
+        assert_true(n == 1 || got[1][0][1] > 0.1f);
+        double sum = 0; // each row's gradient adds up to 0
+        for (int64_t j = 0; j < n; j++) sum += (double)got[1][1][n + j];
+        assert_close(sum, 0, 1e-5);
+    }
+}
+
+static void check_pull(eh_backend *backend, eh_backend *reference)
+{
+    for (int c = 0; c < COUNTS; c++)
+        for (int has_importance = 0; has_importance < 2; has_importance++) {
+            eh_backend *on[2] = {backend, reference};
+            const int64_t n = counts[c];
+            const float *w = eh_test_random(23, n, 0, 1), *a = eh_test_random(24, n, 0, 1);
+            const float *f = eh_test_random(25, n, 1, 0.2), *g = eh_test_random(26, n, 0, 1), *got[2];
+            for (int b = 0; b < 2; b++) {
+                const eh_test_shape shape = {n, 0, EH_F32};
+                const eh_tensor weights = eh_test_tensor(on[b], shape, w), anchor = eh_test_tensor(on[b], shape, a);
+                const eh_tensor importance = eh_test_tensor(on[b], shape, f),
+                                gradient = eh_test_tensor(on[b], shape, g);
+                OK(eh_pull(on[b], 0.3f, &weights, &anchor, has_importance ? &importance : NULL, &gradient));
+                got[b] = eh_test_values(&gradient);
+            }
+            assert_true(eh_test_all_close("pull", got[0], got[1], n, 4 * 0x1p-24, 8 * 0x1p-24));
+            for (int64_t i = 0; i < n; i++) // the formula itself
+                assert_close(got[1][i], g[i] + 0.3f * (has_importance ? f[i] : 1) * (w[i] - a[i]), 1e-5);
+        }
+}
+
 static void check_optimiser(eh_backend *backend, eh_backend *reference)
 {
     for (int c = 0; c < COUNTS; c++)
@@ -262,6 +320,16 @@ static void test_optimiser(void **state)
     (void)state;
     eh_test_on_devices(check_optimiser);
 }
+static void test_divergence(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_divergence);
+}
+static void test_pull(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_pull);
+}
 
 int main(void)
 {
@@ -272,6 +340,8 @@ int main(void)
         cmocka_unit_test(test_norms),
         cmocka_unit_test(test_softmax_and_argmax),
         cmocka_unit_test(test_optimiser),
+        cmocka_unit_test(test_divergence),
+        cmocka_unit_test(test_pull),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     eh_test_print_worst();

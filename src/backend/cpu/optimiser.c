@@ -32,6 +32,36 @@ eh_status eh_cpu_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh
 }
 
 typedef struct {
+    float strength;
+    const eh_tensor *weights, *anchor, *importance, *gradient;
+    int64_t count;
+} pull_job;
+
+static void pull_task(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const pull_job *job = context;
+    const int64_t first = task * CHUNK, rest = job->count - first, count = rest < CHUNK ? rest : CHUNK;
+    const float *weights = (const float *)eh_tensor_address(job->weights) + first;
+    const float *anchor = (const float *)eh_tensor_address(job->anchor) + first;
+    float *gradient = (float *)eh_tensor_address(job->gradient) + first;
+    if (!eh_tensor_exists(job->importance)) {
+        for (int64_t i = 0; i < count; i++) gradient[i] += job->strength * (weights[i] - anchor[i]);
+        return;
+    }
+    const float *importance = (const float *)eh_tensor_address(job->importance) + first;
+    for (int64_t i = 0; i < count; i++) gradient[i] += job->strength * importance[i] * (weights[i] - anchor[i]);
+}
+
+eh_status eh_cpu_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
+                      const eh_tensor *importance, const eh_tensor *gradient)
+{
+    pull_job job = {strength, weights, anchor, importance, gradient, eh_tensor_count(weights)};
+    eh_cpu_run(eh_cpu_of(backend), (job.count + CHUNK - 1) / CHUNK, pull_task, &job);
+    return EH_OK;
+}
+
+typedef struct {
     const eh_cpu *cpu;
     const eh_tensor *x;
     int64_t count;

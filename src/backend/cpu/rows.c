@@ -124,6 +124,44 @@ eh_status eh_cpu_log_softmax_rows(eh_backend *backend, const eh_tensor *logits)
     return EH_OK;
 }
 
+typedef struct {
+    eh_cpu *cpu;
+    const eh_tensor *log_p, *log_q, *row_weight, *divergence;
+    float strength;
+    int64_t width;
+} divergence_job;
+
+static void divergence_task(void *context, int64_t i, int worker)
+{
+    const divergence_job *job = context;
+    const float *p = (const float *)eh_tensor_address(job->log_p) + i * job->width;
+    float *q = (float *)eh_tensor_address(job->log_q) + i * job->width;
+    float *p_share = job->cpu->workers[worker].block, *q_share = p_share + COLUMNS_OF_TASK;
+    const float factor = job->strength * ((const float *)eh_tensor_address(job->row_weight))[i];
+    double sum = 0;
+    for (int64_t first = 0; first < job->width; first += COLUMNS_OF_TASK) {
+        const int64_t rest = job->width - first, count = rest < COLUMNS_OF_TASK ? rest : COLUMNS_OF_TASK;
+        job->cpu->kernels->exponential(p_share, p + first, count);
+        job->cpu->kernels->exponential(q_share, q + first, count);
+        for (int64_t v = 0; v < count; v++) {
+            if (q_share[v] > 0) // 0 log 0 is 0
+                sum += (double)q_share[v] * ((double)q[first + v] - (double)p[first + v]);
+            q[first + v] = factor * (p_share[v] - q_share[v]);
+        }
+    }
+    ((float *)eh_tensor_address(job->divergence))[i] = (float)sum;
+}
+
+eh_status eh_cpu_divergence_rows(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
+                                 const eh_tensor *row_weight, float strength, const eh_tensor *divergence)
+{
+    eh_cpu *cpu = eh_cpu_of(backend);
+    divergence_job job = {cpu, log_p, log_q, row_weight, divergence, strength, log_p->shape[1]};
+    EH_TRY(eh_cpu_reserve_workers(cpu, 2 * COLUMNS_OF_TASK * sizeof(float)));
+    eh_cpu_run(cpu, log_p->shape[0], divergence_task, &job);
+    return EH_OK;
+}
+
 static void argmax_task(void *context, int64_t i, int worker)
 {
     (void)worker;

@@ -222,7 +222,9 @@ extern "C" const eh_backend_table eh_backend_cuda = {
     eh_cuda_output_forward,
     eh_cuda_output_backward,
     eh_cuda_log_softmax_rows,
+    eh_cuda_divergence_rows,
     eh_cuda_argmax_rows,
     eh_cuda_adamw_step,
+    eh_cuda_pull,
     eh_cuda_squared_norm,
 };

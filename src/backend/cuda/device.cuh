@@ -235,9 +235,12 @@ eh_status eh_cuda_output_forward(eh_backend *, const eh_output_layer *);
 eh_status eh_cuda_output_backward(eh_backend *, const eh_output_layer *, const eh_tensor *, const eh_tensor *,
                                   const eh_tensor *, const eh_tensor *);
 eh_status eh_cuda_log_softmax_rows(eh_backend *, const eh_tensor *);
+eh_status eh_cuda_divergence_rows(eh_backend *, const eh_tensor *, const eh_tensor *, const eh_tensor *, float,
+                                  const eh_tensor *);
 eh_status eh_cuda_argmax_rows(eh_backend *, const eh_tensor *, const eh_tensor *);
 eh_status eh_cuda_adamw_step(eh_backend *, const eh_adamw *, const eh_tensor *, const eh_tensor *, const eh_tensor *,
                              const eh_tensor *, const eh_tensor *);
+eh_status eh_cuda_pull(eh_backend *, float, const eh_tensor *, const eh_tensor *, const eh_tensor *, const eh_tensor *);
 eh_status eh_cuda_squared_norm(eh_backend *, const eh_tensor *, double *);
 
 #endif

@@ -42,6 +42,13 @@ __global__ void adamw_kernel(adamw_constants c, eh_array weights, eh_array gradi
     }
 }
 
+__global__ void pull_kernel(float strength, const float *weights, const float *anchor, const float *importance,
+                            float *gradient, int64_t n)
+{
+    for (int64_t i = eh_thread_index(); i < n; i += eh_thread_count())
+        gradient[i] += strength * (importance != nullptr ? importance[i] : 1.0f) * (weights[i] - anchor[i]);
+}
+
 constexpr int64_t norm_block = 4096;
 
 // A block of threads per 4096 elements; the halves of the block are added as a tree.
@@ -90,6 +97,21 @@ eh_status eh_cuda_adamw_step(eh_backend *backend, const eh_adamw *adamw, const e
     LAUNCH(adamw_kernel, eh_grid_for(state, n / 4 + 1), dim3(eh_block_threads), 0, state->stream, c,
            eh_array_of(weights, 4), eh_array_of(gradient, 4), eh_array_of(m, 4), eh_array_of(v, 4),
            eh_array_of(copy, 4), n);
+    EH_CUDA(cudaGetLastError());
+    return EH_OK;
+}
+
+eh_status eh_cuda_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
+                       const eh_tensor *importance, const eh_tensor *gradient)
+{
+    eh_cuda_state *state = eh_cuda(backend);
+    const int64_t n = eh_tensor_count(weights);
+    const float *own =
+        eh_tensor_exists(importance) ? static_cast<const float *>(eh_tensor_address(importance)) : nullptr;
+    LAUNCH(pull_kernel, eh_grid_for(state, n), dim3(eh_block_threads), 0, state->stream, strength,
+           static_cast<const float *>(eh_tensor_address(weights)),
+           static_cast<const float *>(eh_tensor_address(anchor)), own,
+           static_cast<float *>(eh_tensor_address(gradient)), n);
     EH_CUDA(cudaGetLastError());
     return EH_OK;
 }

@@ -266,6 +266,24 @@ __global__ void log_softmax_kernel(float *logits, int64_t width)
     for (int64_t v = threadIdx.x; v < width; v += blockDim.x) mine[v] -= total;
 }
 
+__global__ void divergence_kernel(const float *log_p, float *log_q, const float *row_weight, float strength,
+                                  int64_t width, float *divergence)
+{
+    const float *p = log_p + static_cast<int64_t>(blockIdx.x) * width;
+    float *q = log_q + static_cast<int64_t>(blockIdx.x) * width;
+    const float factor = strength * row_weight[blockIdx.x];
+    float sum = 0;
+    for (int64_t v = threadIdx.x; v < width; v += blockDim.x) {
+        const float share = expf(q[v]);
+        if (share > 0)
+            sum += share * (q[v] - p[v]);
+        q[v] = factor * (expf(p[v]) - share);
+    }
+    sum = eh_block_sum(sum);
+    if (threadIdx.x == 0)
+        divergence[blockIdx.x] = sum;
+}
+
 __global__ void argmax_kernel(const float *logits, int64_t width, int32_t *index)
 {
     SHARED(float, values, eh_block_threads);
@@ -305,6 +323,17 @@ eh_status eh_cuda_log_softmax_rows(eh_backend *backend, const eh_tensor *logits)
         return EH_OK;
     LAUNCH(log_softmax_kernel, dim3(static_cast<unsigned>(logits->shape[0])), dim3(eh_block_threads), 0,
            eh_cuda(backend)->stream, static_cast<float *>(eh_tensor_address(logits)), logits->shape[1]);
+    EH_CUDA(cudaGetLastError());
+    return EH_OK;
+}
+
+eh_status eh_cuda_divergence_rows(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
+                                  const eh_tensor *row_weight, float strength, const eh_tensor *divergence)
+{
+    LAUNCH(divergence_kernel, dim3(static_cast<unsigned>(log_p->shape[0])), dim3(eh_block_threads), 0,
+           eh_cuda(backend)->stream, static_cast<const float *>(eh_tensor_address(log_p)),
+           static_cast<float *>(eh_tensor_address(log_q)), static_cast<const float *>(eh_tensor_address(row_weight)),
+           strength, log_p->shape[1], static_cast<float *>(eh_tensor_address(divergence)));
     EH_CUDA(cudaGetLastError());
     return EH_OK;
 }

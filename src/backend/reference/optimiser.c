@@ -30,6 +30,18 @@ eh_status eh_reference_adamw_step(eh_backend *backend, const eh_adamw *adamw, co
     return EH_OK;
 }
 
+eh_status eh_reference_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
+                            const eh_tensor *importance, const eh_tensor *gradient)
+{
+    (void)backend;
+    for (int64_t i = 0; i < eh_tensor_count(weights); i++) {
+        const double own = eh_tensor_exists(importance) ? eh_get(importance, i) : 1;
+        const double away = (double)eh_get(weights, i) - eh_get(anchor, i);
+        eh_set(gradient, i, eh_get(gradient, i) + strength * own * away);
+    }
+    return EH_OK;
+}
+
 // A binary tree over blocks of 4096 elements, split at the greatest power of two below the count.
 static double block_sum(const eh_tensor *x, int64_t begin, int64_t end)
 {

@@ -24,6 +24,10 @@ eh_status eh_reference_gather_rows(eh_backend *backend, const eh_tensor *table, 
 eh_status eh_reference_scatter_add_rows(eh_backend *backend, const eh_tensor *x, const eh_tensor *index,
                                         const eh_tensor *table);
 eh_status eh_reference_column_sum(eh_backend *backend, const eh_tensor *x, const eh_tensor *y);
+eh_status eh_reference_divergence_rows(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
+                                       const eh_tensor *row_weight, float strength, const eh_tensor *divergence);
+eh_status eh_reference_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
+                            const eh_tensor *importance, const eh_tensor *gradient);
 eh_status eh_reference_log_softmax_rows(eh_backend *backend, const eh_tensor *logits);
 eh_status eh_reference_argmax_rows(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
 // norm.c

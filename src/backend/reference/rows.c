@@ -58,6 +58,26 @@ eh_status eh_reference_log_softmax_rows(eh_backend *backend, const eh_tensor *lo
     return EH_OK;
 }
 
+eh_status eh_reference_divergence_rows(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
+                                       const eh_tensor *row_weight, float strength, const eh_tensor *divergence)
+{
+    (void)backend;
+    const int64_t n = log_p->shape[1];
+    for (int64_t i = 0; i < log_p->shape[0]; i++) {
+        const float *p = (const float *)eh_tensor_address(log_p) + i * n;
+        float *q = (float *)eh_tensor_address(log_q) + i * n;
+        const double factor = (double)strength * eh_get(row_weight, i);
+        double sum = 0;
+        for (int64_t v = 0; v < n; v++) {
+            const double share = exp(q[v]);
+            sum += share > 0 ? share * ((double)q[v] - p[v]) : 0;
+            q[v] = (float)(factor * (exp(p[v]) - share));
+        }
+        eh_set(divergence, i, sum);
+    }
+    return EH_OK;
+}
+
 eh_status eh_reference_argmax_rows(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index)
 {
     (void)backend;
