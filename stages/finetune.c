@@ -13,6 +13,7 @@
 typedef struct {
     eh_stage stage;
     eh_model *model;
+    eh_model *start; // train.kl: as it was
     eh_training_set examples;
 } finetuning;
 
@@ -21,7 +22,9 @@ static eh_status open_model(finetuning *run)
     eh_backend *backend;
     eh_dtype compute;
     EH_TRY(eh_stage_backend(&run->stage, &backend, &compute));
-    return eh_stage_starting_model(&run->stage, compute, EH_FOR_TRAINING, &run->model);
+    EH_TRY(eh_stage_starting_model(&run->stage, compute, EH_FOR_TRAINING, &run->model));
+    return run->stage.job.train.kl > 0 ? eh_stage_starting_model(&run->stage, compute, EH_FOR_INFERENCE, &run->start)
+                                       : EH_OK;
 }
 
 static eh_status read_data_set(finetuning *run, const eh_job_data *data)
@@ -92,6 +95,7 @@ static eh_status train(finetuning *run)
     const eh_training training = {.comm = stage->comm,
                                   .backend = stage->backend,
                                   .model = run->model,
+                                  .start = run->start,
                                   .log = &stage->log,
                                   .job = &stage->job,
                                   .set = &run->examples,
@@ -114,5 +118,6 @@ int main(int argc, char **argv)
         status = train(&run); // keeps the model as OUTPUT/model
     eh_training_set_deinit(&run.examples);
     eh_model_close(&run.model);
+    eh_model_close(&run.start);
     return eh_stage_end(&run.stage, status);
 }

@@ -153,9 +153,7 @@ static eh_status check_metric(const eh_job *job, int64_t index)
 static eh_status refuse_unbuilt(const eh_job *job)
 {
     const char *what = NULL;
-    if (job->train.kl > 0 || job->train.l2 > 0)
-        what = "train.kl, train.l2: this version has no penalties against forgetting (0)";
-    else if (job->switches.select == EH_SELECT_TASK_AND_CAPABILITY)
+    if (job->switches.select == EH_SELECT_TASK_AND_CAPABILITY)
         what = "switches.select: this version keeps the last weights ('last') or the best held-out loss ('held-out')";
     return what == NULL ? EH_OK : eh_error(EH_INPUT, "%s: %s", job->path, what);
 }

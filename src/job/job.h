@@ -105,6 +105,7 @@ typedef struct {
     double lora_alpha;
     char *lora_targets;
     double kl, l2;          // weights of the penalties against forgetting
+    int64_t fisher;         // examples that weigh the second, 0: none
     int64_t evaluate_every; // steps between held-out losses, 0: each epoch
     int64_t keep_every;     // steps between models kept on the way as OUTPUT/step-N, 0: none
 } eh_job_train;

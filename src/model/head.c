@@ -74,7 +74,8 @@ static eh_status dense_backward(eh_model *model, int64_t n, eh_tensor *grad)
     return EH_OK;
 }
 
-eh_status eh_head_backward(eh_model *model, const eh_dropout_plan *dropout, int64_t n, const eh_tensor *hidden)
+eh_status eh_head_backward(eh_model *model, const eh_dropout_plan *dropout, int64_t n, const eh_tensor *hidden,
+                           const eh_nearness *near, const eh_tensor *start_hidden)
 {
     const eh_transformer *t = &model->t;
     eh_work *work = &model->work;
@@ -85,6 +86,8 @@ eh_status eh_head_backward(eh_model *model, const eh_dropout_plan *dropout, int6
     const eh_output_layer layer = output_layer(model, hidden, n, true);
     EH_TRY(eh_output_backward(model->backend, &layer, &row_weights, &grad, &model->w.output.grad_weight,
                               &model->w.output.grad_bias));
+    if (near != NULL)
+        EH_TRY(eh_near_backward(model, near, hidden, start_hidden, &grad));
     EH_TRY(eh_drop(model, dropout, t->head_dropout, stack, -1, EH_SITE_HEAD, &grad));
     if (t->head_dense)
         EH_TRY(dense_backward(model, n, &grad));
@@ -126,14 +129,22 @@ eh_status eh_model_score(eh_model *model, const eh_batch *batch, float *log_prob
 eh_status eh_model_backward(eh_model *model, const eh_batch *batch, float dropout, uint64_t dropout_seed,
                             float *log_probabilities)
 {
+    return eh_model_backward_near(model, NULL, batch, dropout, dropout_seed, log_probabilities);
+}
+
+eh_status eh_model_backward_near(eh_model *model, const eh_nearness *near, const eh_batch *batch, float dropout,
+                                 uint64_t dropout_seed, float *log_probabilities)
+{
     EH_ASSERT(model->use == EH_FOR_TRAINING && (batch->label_weights != NULL || batch->label_count == 0));
     const eh_dropout_plan plan = {.on = dropout != 0, .rate = dropout, .seed = dropout_seed};
-    eh_tensor hidden;
+    eh_tensor hidden, start_hidden = {0};
     if (batch->label_count == 0)
         return eh_model_pass_by(model, true);
+    if (near != NULL) // first: between the model's own passes nothing else may use the backend's scratch
+        EH_TRY(eh_near_forward(near->start, batch, &start_hidden));
     EH_TRY(forward_labels(model, batch, &plan, log_probabilities, true, &hidden));
     EH_TRY(eh_sharing_begin_backward(model));
-    EH_TRY(eh_head_backward(model, &plan, batch->label_count, &hidden));
+    EH_TRY(eh_head_backward(model, &plan, batch->label_count, &hidden, near, &start_hidden));
     EH_TRY(eh_stacks_backward(model, &plan));
     return eh_sharing_end_backward(model);
 }
@@ -147,6 +158,11 @@ eh_status eh_head_logits(eh_model *model, const eh_tensor *hidden, const eh_tens
                                                      .y = *logits,
                                                      .transpose_b = !model->w.output.in_out,
                                                      .alpha = model->t.output_scale});
+}
+
+int64_t eh_output_count(const eh_model *model)
+{
+    return model->t.label_count > 0 ? model->t.label_count : model->t.vocab_size;
 }
 
 eh_status eh_logits_reserve(eh_model *model, int64_t rows)

@@ -148,6 +148,17 @@ EH_CHECKED eh_status eh_model_score(eh_model *model, const eh_batch *batch, floa
 // model's own rate, 0: off; its masks are a function of dropout_seed.
 EH_CHECKED eh_status eh_model_backward(eh_model *model, const eh_batch *batch, float dropout, uint64_t dropout_seed,
                                        float *log_probabilities);
+// A model to stay near to: the loss gets weight KL(start || model) at each label, times the label's weight. The
+// divergence goes from the starting model's distribution (its mean is what forgetting is measured by), over the whole
+// vocabulary.
+typedef struct {
+    eh_model *start; // on the same backend, for inference, reserved as large; dropout is off in it
+    float weight;
+    float *divergences; // [label_count] host memory: written, nats
+} eh_nearness;
+// eh_model_backward with that; `near` may be NULL.
+EH_CHECKED eh_status eh_model_backward_near(eh_model *model, const eh_nearness *near, const eh_batch *batch,
+                                            float dropout, uint64_t dropout_seed, float *log_probabilities);
 // What a rank does while the others pass a batch forward (and backward) and it has none: it takes part in bringing
 // weights together and in adding gradients up. Nothing where nothing is divided.
 EH_CHECKED eh_status eh_model_pass_by(eh_model *model, bool backward);

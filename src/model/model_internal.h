@@ -306,9 +306,15 @@ EH_CHECKED eh_status eh_stacks_backward(eh_model *model, const eh_dropout_plan *
 // Rows with labels -> model->work's hidden rows, which the output layer reads.
 EH_CHECKED eh_status eh_head_forward(eh_model *model, const eh_dropout_plan *dropout, int64_t label_count,
                                      eh_tensor *hidden);
+// `near` and the starting model's hidden rows may be missing.
 EH_CHECKED eh_status eh_head_backward(eh_model *model, const eh_dropout_plan *dropout, int64_t label_count,
-                                      const eh_tensor *hidden);
+                                      const eh_tensor *hidden, const eh_nearness *near, const eh_tensor *start_hidden);
+// near.c: a starting model's hidden rows for a batch; the divergence's gradients, added to those of the labels.
+EH_CHECKED eh_status eh_near_forward(eh_model *start, const eh_batch *batch, eh_tensor *hidden);
+EH_CHECKED eh_status eh_near_backward(eh_model *model, const eh_nearness *near, const eh_tensor *hidden,
+                                      const eh_tensor *start_hidden, const eh_tensor *grad_hidden);
 EH_CHECKED eh_status eh_head_logits(eh_model *model, const eh_tensor *hidden, const eh_tensor *logits);
+int64_t eh_output_count(const eh_model *model);                        // words, or a classifier's labels
 EH_CHECKED eh_status eh_logits_reserve(eh_model *model, int64_t rows); // work->logits
 // The stack whose rows have labels, and views of a layer's heads.
 eh_stack eh_top_stack(const eh_transformer *t);

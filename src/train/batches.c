@@ -218,6 +218,8 @@ eh_status eh_batches_init(const eh_training_set *set, const eh_job_train *train,
             widen_limits(&batches->limits, set, batches->examples + batches->micro_first[m],
                          batches->micro_first[m + 1] - batches->micro_first[m]);
     }
+    for (int64_t i = 0; train->fisher > 0 && i < set->count; i++) // any of them may be looked at alone
+        widen_limits(&batches->limits, set, &i, 1);
     return plan_holdout(batches);
 }
 

@@ -114,7 +114,8 @@ static void show(training_run *run, const eh_step_outcome *outcome, double holdo
                                 .gradient_norm = outcome->gradient_norm,
                                 .learning_rate = outcome->learning_rate,
                                 .tokens_per_second = (double)outcome->token_count / seconds,
-                                .seconds = run->state.seconds + eh_seconds() - run->began};
+                                .seconds = run->state.seconds + eh_seconds() - run->began,
+                                .divergence = outcome->divergence};
     eh_metrics_file_add(run->metrics, &row);
     char note[96];
     snprintf(note, sizeof note, "loss %.4f, %.0f tokens/s", outcome->loss, row.tokens_per_second);
@@ -157,8 +158,6 @@ static eh_status one_step(training_run *run, bool *stop)
 static eh_status refuse_what_is_missing(const eh_job *job)
 {
     const char *missing = strcmp(job->memory.offload, "parameters") == 0 ? "memory.offload: parameters"
-                          : job->train.kl > 0                            ? "train.kl"
-                          : job->train.l2 > 0                            ? "train.l2"
                           : strcmp(job->precision, "fp16") == 0          ? "training in fp16 (loss scaling)"
                                                                          : NULL;
     return missing ? eh_error(EH_INPUT, "%s: %s is not in this version", job->path, missing) : EH_OK;
@@ -173,6 +172,10 @@ static eh_status begin(training_run *run)
     EH_TRY(eh_comm_agree(training->comm, status));
     EH_TRY(eh_trainer_init(training->comm, training->backend, training->model, training->job, training->set,
                            &run->trainer));
+    if (training->start != NULL)
+        EH_TRY(eh_comm_agree(training->comm, eh_trainer_stay_near(&run->trainer, training->start)));
+    if (training->job->train.l2 > 0) // before a checkpoint is read: these are the starting weights
+        EH_TRY(eh_trainer_stay_put(&run->trainer));
     EH_TRY(eh_comm_agree(training->comm, eh_string_printf(&run->checkpoints, "%s/checkpoints", training->folder)));
     bool resumed;
     EH_TRY(eh_training_resume(&run->trainer, run->checkpoints.bytes, run->key, &run->state, &resumed, training->log));

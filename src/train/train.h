@@ -10,6 +10,7 @@ typedef struct {
     eh_comm *comm;
     eh_backend *backend;
     eh_model *model;
+    eh_model *start; // the starting model once more, for inference, with train.kl; else NULL
     const eh_log *log;
     const eh_job *job;
     const eh_training_set *set;

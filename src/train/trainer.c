@@ -53,7 +53,8 @@ static eh_status init_local(eh_trainer *trainer)
     EH_TRY(eh_model_reserve(trainer->model, limits));
     EH_TRY(EH_ALLOC(limits->labels, &trainer->log_probabilities));
     const int64_t chunks = trainer->batches.chunk_count;
-    trainer->exchange_count = train->micro_batches + 1 > chunks ? train->micro_batches + 1 : chunks;
+    const int64_t told = 2 * train->micro_batches + 1; // losses, divergences, `ask`
+    trainer->exchange_count = told > chunks ? told : chunks;
     EH_TRY(EH_ALLOC(trainer->exchange_count, &trainer->exchange));
     eh_unit *units;
     int64_t unit_count;
@@ -88,8 +89,22 @@ eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, c
     return eh_comm_agree(comm, connect_gradients(trainer));
 }
 
+eh_status eh_trainer_stay_near(eh_trainer *trainer, eh_model *start)
+{
+    const eh_batch_limits *limits = &trainer->batches.limits;
+    if (trainer->level >= 2)
+        return eh_error(EH_INPUT, "train.kl takes memory.zero: 1 at most");
+    EH_TRY(eh_model_reserve(start, limits));
+    EH_TRY(EH_ALLOC(limits->labels, &trainer->near.divergences));
+    trainer->near.start = start;
+    trainer->near.weight = (float)trainer->job->train.kl;
+    return EH_OK;
+}
+
 void eh_trainer_deinit(eh_trainer *trainer)
 {
+    eh_anchor_deinit(&trainer->anchor);
+    eh_free(&trainer->near.divergences);
     eh_optimizer_deinit(&trainer->optimizer);
     eh_buffer_free(&trainer->sum_view);
     eh_tree_reducer_free(&trainer->reducer);
@@ -133,20 +148,24 @@ static eh_status add_to_reducer(eh_trainer *trainer)
     return eh_tree_reducer_add(trainer->reducer, eh_tensor_host(&own));
 }
 
-static eh_status micro_batch_gradient(eh_trainer *trainer, int64_t micro, double *loss)
+static eh_status micro_batch_gradient(eh_trainer *trainer, int64_t micro)
 {
+    double *loss = &trainer->exchange[micro], *divergence = &trainer->exchange[trainer->batches.micro_count + micro];
+    const eh_nearness *near = trainer->near.start != NULL ? &trainer->near : NULL;
     eh_batches *batches = &trainer->batches;
     const int64_t first = batches->micro_first[micro], count = batches->micro_first[micro + 1] - first;
     eh_packed_batch_fill(&trainer->packed, trainer->set, batches->seed, batches->pass, batches->examples + first, count,
                          1.0f / (float)batches->label_count);
-    *loss = 0;
+    *loss = *divergence = 0;
     if (trainer->packed.batch.label_count == 0)
         return eh_model_pass_by(trainer->model, true);
     const uint64_t dropout_seed = eh_random_u64(
         batches->seed, EH_STREAM_DROPOUT, (uint64_t)batches->step * (uint64_t)batches->micro_count + (uint64_t)micro);
-    EH_TRY(eh_model_backward(trainer->model, &trainer->packed.batch, (float)trainer->job->train.dropout, dropout_seed,
-                             trainer->log_probabilities));
+    EH_TRY(eh_model_backward_near(trainer->model, near, &trainer->packed.batch, (float)trainer->job->train.dropout,
+                                  dropout_seed, trainer->log_probabilities));
     *loss = sum_of_losses(trainer->log_probabilities, trainer->packed.batch.label_count);
+    for (int64_t i = 0; near != NULL && i < trainer->packed.batch.label_count; i++)
+        *divergence += (double)near->divergences[i];
     return EH_OK;
 }
 
@@ -157,8 +176,7 @@ static eh_status divided_gradients(eh_trainer *trainer)
     const int64_t rounds = eh_split_reducer_rounds(reducer);
     for (int64_t round = 0; round < rounds; round++) {
         const int64_t micro = eh_split_reducer_leaf(reducer);
-        EH_TRY(micro >= 0 ? micro_batch_gradient(trainer, micro, &trainer->exchange[micro])
-                          : eh_model_pass_by(trainer->model, true));
+        EH_TRY(micro >= 0 ? micro_batch_gradient(trainer, micro) : eh_model_pass_by(trainer->model, true));
     }
     return EH_OK;
 }
@@ -170,7 +188,9 @@ static eh_status own_gradients(eh_trainer *trainer)
         const int64_t micro = trainer->first_micro + i;
         if (trainer->tree || i == 0)
             EH_TRY(eh_fill(trainer->backend, 0, &own));
-        EH_TRY(micro_batch_gradient(trainer, micro, &trainer->exchange[micro]));
+        EH_TRY(micro_batch_gradient(trainer, micro));
+        if (micro == 0) // once in the sum over all
+            EH_TRY(eh_anchor_pull(&trainer->anchor, trainer->model, &own));
         if (trainer->tree)
             EH_TRY(add_to_reducer(trainer));
     }
@@ -207,18 +227,23 @@ eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *o
 {
     const eh_batches *batches = &trainer->batches;
     const int64_t micro_count = batches->micro_count;
-    memset(trainer->exchange, 0, (size_t)(micro_count + 1) * sizeof *trainer->exchange);
-    trainer->exchange[micro_count] = ask;
+    const int64_t told = 2 * micro_count + 1;
+    memset(trainer->exchange, 0, (size_t)told * sizeof *trainer->exchange);
+    trainer->exchange[told - 1] = ask;
     if (trainer->level >= 2) {
         EH_TRY(divided_gradients(trainer));
     } else {
         EH_TRY(own_gradients(trainer));
         EH_TRY(sum_gradients(trainer));
     }
-    EH_TRY(eh_comm_sum_double(trainer->comm, trainer->exchange, (int)micro_count + 1));
-    *outcome = (eh_step_outcome){.label_count = batches->label_count, .asked = trainer->exchange[micro_count] > 0};
-    for (int64_t micro = 0; micro < micro_count; micro++) outcome->loss += trainer->exchange[micro];
+    EH_TRY(eh_comm_sum_double(trainer->comm, trainer->exchange, (int)told));
+    *outcome = (eh_step_outcome){.label_count = batches->label_count, .asked = trainer->exchange[told - 1] > 0};
+    for (int64_t micro = 0; micro < micro_count; micro++) {
+        outcome->loss += trainer->exchange[micro];
+        outcome->divergence += trainer->exchange[micro_count + micro];
+    }
     outcome->loss /= (double)batches->label_count;
+    outcome->divergence = trainer->near.start != NULL ? outcome->divergence / (double)batches->label_count : NAN;
     for (int64_t i = 0; i < batches->example_count; i++) {
         const int64_t e = batches->examples[i];
         outcome->token_count += trainer->set->id_offsets[e + 1] - trainer->set->id_offsets[e] +

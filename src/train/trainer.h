@@ -4,6 +4,7 @@
 #define EH_TRAIN_TRAINER_H
 
 #include "comm/comm.h"
+#include "train/anchor.h"
 #include "train/batches.h"
 #include "train/optimizer.h"
 
@@ -28,6 +29,8 @@ typedef struct {
     eh_buffer *sum_view;                  // the reducer's result as device memory, where it is
     eh_tensor gradient;                   // the sum over all ranks, or this rank's shard of it
     float *log_probabilities;             // [limits.labels]
+    eh_nearness near;                     // start NULL: train.kl is 0
+    eh_anchor anchor;                     // train.l2
     double *exchange;                     // what ranks tell each other in a step
     double *norm_sums;
     int64_t exchange_count;
@@ -35,12 +38,19 @@ typedef struct {
 
 typedef struct {
     double loss, gradient_norm, learning_rate;
+    double divergence; // from the starting model, mean over the labels; NaN without train.kl
     int64_t token_count, label_count;
     bool asked; // some rank called with `ask`
 } eh_step_outcome;
 
 EH_CHECKED eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, const eh_job *job,
                                      const eh_training_set *set, eh_trainer *trainer);
+// Stays near `start` from now on (train.kl), a model for inference with the first weights; borrowed. A failure is this
+// rank's own.
+EH_CHECKED eh_status eh_trainer_stay_near(eh_trainer *trainer, eh_model *start);
+// Pulls the weights towards what they are now from now on (train.l2, train.fisher). Collective, all get the same
+// status.
+EH_CHECKED eh_status eh_trainer_stay_put(eh_trainer *trainer);
 void eh_trainer_deinit(eh_trainer *trainer);
 int64_t eh_trainer_trained_count(const eh_trainer *trainer); // elements of all trained parameters
 

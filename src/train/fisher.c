@@ -1,0 +1,111 @@
+// The diagonal of the empirical Fisher matrix on the replayed text, for EWC: F_i = mean over examples of
+// (d log P(example) / d w_i)^2. Examples are dealt to the leaves of the gradients' tree, so that any number of ranks
+// gets the same bits.
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/philox.h"
+#include "train/trainer.h"
+
+#define FISHER_KEY (UINT64_C(0xf154e5) << 40) // of the shuffle: no stream of examples has it
+
+// The first `wanted` examples of the replayed sets in a seeded order.
+static eh_status choose_examples(const eh_trainer *trainer, int64_t wanted, int64_t **chosen, int64_t *count)
+{
+    const eh_training_set *set = trainer->set;
+    int64_t *members = NULL, *order = NULL, member_count = 0;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, EH_ALLOC(set->count, &members));
+    for (int64_t i = 0; i < set->count; i++)
+        if (set->splits[i] == EH_SPLIT_TRAIN && set->replay[set->source[i]] > 0)
+            members[member_count++] = i;
+    if (member_count == 0)
+        EH_TRY_OR(done, eh_error(EH_INPUT, "train.fisher needs general text: a data set with replay above 0"));
+    *count = wanted < member_count ? wanted : member_count;
+    EH_TRY_OR(done, EH_ALLOC(member_count, &order));
+    eh_random_permutation(trainer->batches.seed, EH_STREAM_SHUFFLE, FISHER_KEY, member_count, order);
+    EH_TRY_OR(done, EH_ALLOC(*count, chosen));
+    for (int64_t i = 0; i < *count; i++) (*chosen)[i] = members[order[i]];
+done:
+    eh_free(&members);
+    eh_free(&order);
+    return status;
+}
+
+// Adds the squares of one example's gradient to sums.
+static eh_status add_squares(eh_trainer *trainer, int64_t example, float *gradient, float *sums)
+{
+    const eh_tensor block = eh_model_gradients(trainer->model);
+    EH_TRY(eh_fill(trainer->backend, 0, &block));
+    eh_packed_batch_fill(&trainer->packed, trainer->set, trainer->batches.seed, 0, &example, 1, 1);
+    if (trainer->packed.batch.label_count == 0)
+        return EH_OK;
+    EH_TRY(eh_model_backward(trainer->model, &trainer->packed.batch, 0, 0, trainer->log_probabilities));
+    EH_TRY(eh_backend_download(trainer->backend, &block, gradient));
+    for (int64_t p = 0; p < eh_model_parameter_count(trainer->model); p++) {
+        const eh_parameter *parameter = &eh_model_parameters(trainer->model)[p];
+        const int64_t end = parameter->offset + parameter->count;
+        for (int64_t i = parameter->offset; parameter->trains && i < end; i++) sums[i] += gradient[i] * gradient[i];
+    }
+    return EH_OK;
+}
+
+static eh_status sum_own_leaves(eh_trainer *trainer, const int64_t *examples, int64_t count, float *gradient,
+                                float *sums)
+{
+    const int64_t leaves = trainer->batches.micro_count, total = eh_model_weight_count(trainer->model);
+    for (int64_t i = 0; i < trainer->own_micro_count; i++) {
+        if (trainer->tree || i == 0)
+            memset(sums, 0, (size_t)total * sizeof *sums);
+        for (int64_t e = trainer->first_micro + i; e < count; e += leaves)
+            EH_TRY(add_squares(trainer, examples[e], gradient, sums));
+        if (trainer->tree)
+            EH_TRY(eh_tree_reducer_add(trainer->reducer, sums));
+    }
+    return trainer->tree ? EH_OK : eh_tree_reducer_add(trainer->reducer, sums);
+}
+
+// Collective; a failure is this rank's own.
+static eh_status weigh(eh_trainer *trainer, const int64_t *examples, int64_t count)
+{
+    float *gradient = NULL, *sums = NULL;
+    eh_status status = EH_OK;
+    const int64_t total = eh_model_weight_count(trainer->model);
+    EH_TRY_OR(done, EH_ALLOC(total, &gradient));
+    EH_TRY_OR(done, EH_ALLOC(total, &sums));
+    EH_TRY_OR(done, sum_own_leaves(trainer, examples, count, gradient, sums));
+    EH_TRY_OR(done, eh_tree_reducer_finish(trainer->reducer, sums));
+    for (int64_t i = 0; i < total; i++) sums[i] /= (float)count;
+    if (trainer->anchor.count > 0)
+        status = eh_anchor_weigh(trainer->backend, sums, &trainer->anchor);
+done:
+    eh_free(&gradient);
+    eh_free(&sums);
+    return status;
+}
+
+static eh_status remember_start(eh_trainer *trainer)
+{
+    if (trainer->level >= 2)
+        return eh_error(EH_INPUT, "train.l2 takes memory.zero: 1 at most");
+    if (trainer->first_micro > 0 || trainer->own_micro_count == 0)
+        return EH_OK; // the rank with the first micro-batch adds the pull, for all
+    return eh_anchor_init(trainer->backend, trainer->model, trainer->job->train.l2, &trainer->anchor);
+}
+
+eh_status eh_trainer_stay_put(eh_trainer *trainer)
+{
+    int64_t *examples = NULL, count = 0;
+    eh_status status = remember_start(trainer);
+    if (status == EH_OK && trainer->job->train.fisher > 0)
+        status = choose_examples(trainer, trainer->job->train.fisher, &examples, &count);
+    status = eh_comm_agree(trainer->comm, status);
+    if (status == EH_OK && trainer->job->train.fisher > 0) {
+        status = weigh(trainer, examples, count);
+        if (status != EH_OK && eh_comm_size(trainer->comm) > 1)
+            eh_comm_abort(trainer->comm, status); // the others wait in the sum
+    }
+    eh_free(&examples);
+    return status;
+}
