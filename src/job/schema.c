@@ -55,6 +55,8 @@ static const eh_key job_rows[] = {
     {"train.fisher", EH_KEY_INTEGER, AT(train.fisher), "0", NULL, NULL, 0, BIG, FINETUNE, "examples of the replayed sets that weigh train.l2 by the Fisher matrix (EWC); 0: all weights alike"},
     {"train.keep_every", EH_KEY_INTEGER, AT(train.keep_every), "0", NULL, NULL, 0, BIG, FINETUNE, "steps between models kept on the way as OUTPUT/step-N, for evenhand-evaluate --phase step-N; 0: none"},
     {"train.evaluate_every", EH_KEY_INTEGER, AT(train.evaluate_every), "0", NULL, NULL, 0, BIG, FINETUNE, "steps between losses on held-out data; 0: each epoch"},
+    {"train.patience", EH_KEY_INTEGER, AT(train.patience), "0", NULL, NULL, 0, BIG, FINETUNE, "ends after so many held-out losses without a better one; 0: goes on to the end"},
+    {"train.capability_floor", EH_KEY_NUMBER, AT(train.capability_floor), "0.02", NULL, NULL, 0, 1e6, FINETUNE, "switches.select task-and-capability: share by which the held-out loss on replayed text may rise"},
     {"train.reduction", EH_KEY_CHOICE, AT(train.reduction), "tree", NULL, "tree|fast", 0, 0, FINETUNE, "tree: the same bits on any number of ranks"},
 
     {"memory.zero", EH_KEY_INTEGER, AT(memory.zero), "0", NULL, NULL, 0, 3, 0, "shard over ranks: 1 optimizer states, 2 and gradients, 3 and weights"},
@@ -72,7 +74,7 @@ static const eh_key job_rows[] = {
     {"switches.honest_mode", EH_KEY_ENUM, AT(switches.honest_mode), "reference", "inverted", "reference|inverted|word|sentence", 0, 0, EVALUATE | REPORT, "how HONEST looks words up (3.8)"},
     {"switches.regard_groups", EH_KEY_ENUM, AT(switches.regard_groups), "both", "first", "both|first", 0, 0, EVALUATE | REPORT, "which groups regard compares (3.9)"},
     {"switches.option_order", EH_KEY_ENUM, AT(switches.option_order), "all", "file", "all|file", 0, 0, 0, "orders of the options of a question (3.10)"},
-    {"switches.select", EH_KEY_ENUM, AT(switches.select), "last", NULL, "last|held-out|task-and-capability", 0, 0, FINETUNE, "which weights of the training are kept (3.11)"},
+    {"switches.select", EH_KEY_ENUM, AT(switches.select), "last", NULL, "last|held-out|task-and-capability", 0, 0, FINETUNE, "which weights are kept (3.11): the last, the best on held-out data, the best of those that keep train.capability_floor"},
     {"switches.split", EH_KEY_ENUM, AT(switches.split), "cluster", "row", "cluster|row", 0, 0, TOKENIZE, "what is held out together: near-duplicates of one writer, or a row (3.12)"},
 
     {"evaluate.controls", EH_KEY_FLAGS, AT(controls.which), "", NULL, "placebo|reversed|neutral|damage|repeat", 0, 0, 0, "an entry {controls: [...]} of the list: models that tell mitigation from damage"},

@@ -167,11 +167,36 @@ static void widen_limits(eh_batch_limits *limits, const eh_training_set *set, co
     limits->labels = labels > limits->labels ? labels : limits->labels;
 }
 
+static bool is_general(const eh_training_set *set, int64_t example)
+{
+    return set->replay[set->source[example]] > 0;
+}
+
+// The held-out examples of the sets that are replayed, or of the others, in chunks of `room`.
+static void chunk_holdout(eh_batches *batches, bool general, int64_t room, int64_t *next, int64_t *label_count)
+{
+    const eh_training_set *set = batches->set;
+    int64_t filled = 0;
+    bool begun = false;
+    for (int64_t i = 0; i < set->count; i++) {
+        if (set->splits[i] != EH_SPLIT_HOLDOUT || is_general(set, i) != general)
+            continue;
+        if (!begun || filled + cost_of(set, i) > room) {
+            batches->chunk_first[batches->chunk_count++] = *next;
+            filled = 0;
+        }
+        begun = true;
+        filled += cost_of(set, i);
+        batches->holdout[(*next)++] = i;
+        *label_count += eh_example_label_count(set, batches->seed, EH_HOLDOUT_PASS, i);
+    }
+}
+
 // Chunks as long as the longest micro-batch, so that they need no more memory than training does.
 static eh_status plan_holdout(eh_batches *batches)
 {
     const eh_training_set *set = batches->set;
-    int64_t longest_cost = 1;
+    int64_t longest_cost = 1, next = 0;
     for (int64_t i = 0; i < set->count; i++) {
         batches->holdout_count += set->splits[i] == EH_SPLIT_HOLDOUT;
         longest_cost = cost_of(set, i) > longest_cost ? cost_of(set, i) : longest_cost;
@@ -180,18 +205,9 @@ static eh_status plan_holdout(eh_batches *batches)
     const int64_t room = usual > longest_cost ? usual : longest_cost;
     EH_TRY(EH_ALLOC(batches->holdout_count, &batches->holdout));
     EH_TRY(EH_ALLOC(batches->holdout_count + 1, &batches->chunk_first));
-    int64_t next = 0, filled = 0;
-    for (int64_t i = 0; i < set->count; i++) {
-        if (set->splits[i] != EH_SPLIT_HOLDOUT)
-            continue;
-        if (next == 0 || filled + cost_of(set, i) > room) {
-            batches->chunk_first[batches->chunk_count++] = next;
-            filled = 0;
-        }
-        filled += cost_of(set, i);
-        batches->holdout[next++] = i;
-        batches->holdout_label_count += eh_example_label_count(set, batches->seed, EH_HOLDOUT_PASS, i);
-    }
+    chunk_holdout(batches, false, room, &next, &batches->holdout_label_count);
+    batches->general_chunk = batches->chunk_count;
+    chunk_holdout(batches, true, room, &next, &batches->general_label_count);
     batches->chunk_first[batches->chunk_count] = next;
     for (int64_t c = 0; c < batches->chunk_count; c++)
         widen_limits(&batches->limits, set, batches->holdout + batches->chunk_first[c],

@@ -31,6 +31,7 @@ typedef struct {
     int64_t *holdout;       // held-out examples in chunks of one micro-batch's size: chunk c is
     int64_t *chunk_first;   // holdout[chunk_first[c] .. chunk_first[c + 1])
     int64_t holdout_count, chunk_count, holdout_label_count;
+    int64_t general_chunk, general_label_count; // chunks from this one on are of replayed sets: general text
 } eh_batches;
 
 // EH_INPUT if there is nothing to learn from. Plans every step once to know the limits.

@@ -11,7 +11,8 @@ typedef struct eh_metrics_file eh_metrics_file;
 typedef struct {
     int64_t step;                                                                               // steps done
     double epoch, loss, holdout_loss, gradient_norm, learning_rate, tokens_per_second, seconds; // NaN: an empty cell
-    double divergence;                                                                          // nats per label
+    double general_loss; // held out, of replayed sets
+    double divergence;   // nats per label
 } eh_metrics_row;
 
 // Opens FOLDER/metrics.csv for what comes after `step`; rows of later steps, of a run that was killed, are dropped.

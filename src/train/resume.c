@@ -15,7 +15,7 @@
 #include "io/atomic.h"
 #include "io/checkpoint.h"
 
-enum { KEPT = 2 };
+enum { KEPT = 2, NOTES = 12 };
 
 // --- Which checkpoints there are ----------------------------------------------------------------------------
 
@@ -236,14 +236,17 @@ static eh_status gather_own_pieces(eh_trainer *trainer, bool copies, piece_list 
 }
 
 typedef struct {
-    char step[24], best[40], seconds[40], tokens[40], seed[24];
+    char step[24], best[40], best_step[24], start_general[40], stale[24], seconds[40], tokens[40], seed[24];
 } note_texts;
 
 static int make_notes(const eh_trainer *trainer, const char *key, const eh_training_state *state, note_texts *texts,
-                      eh_checkpoint_note notes[8])
+                      eh_checkpoint_note notes[NOTES])
 {
     snprintf(texts->step, sizeof texts->step, "%lld", (long long)state->step);
-    snprintf(texts->best, sizeof texts->best, "%a", state->best_holdout);
+    snprintf(texts->best, sizeof texts->best, "%a", state->selection.best_loss);
+    snprintf(texts->best_step, sizeof texts->best_step, "%lld", (long long)state->selection.best_step);
+    snprintf(texts->start_general, sizeof texts->start_general, "%a", state->selection.start_general);
+    snprintf(texts->stale, sizeof texts->stale, "%lld", (long long)state->selection.stale_count);
     snprintf(texts->seconds, sizeof texts->seconds, "%a", state->seconds);
     snprintf(texts->tokens, sizeof texts->tokens, "%a", state->tokens);
     snprintf(texts->seed, sizeof texts->seed, "%llu", (unsigned long long)trainer->job->seed);
@@ -251,6 +254,9 @@ static int make_notes(const eh_trainer *trainer, const char *key, const eh_train
     notes[count++] = (eh_checkpoint_note){"key", key};
     notes[count++] = (eh_checkpoint_note){"step", texts->step};
     notes[count++] = (eh_checkpoint_note){"best_holdout", texts->best};
+    notes[count++] = (eh_checkpoint_note){"best_step", texts->best_step};
+    notes[count++] = (eh_checkpoint_note){"start_general", texts->start_general};
+    notes[count++] = (eh_checkpoint_note){"stale", texts->stale};
     notes[count++] = (eh_checkpoint_note){"seconds", texts->seconds};
     notes[count++] = (eh_checkpoint_note){"tokens", texts->tokens};
     notes[count++] = (eh_checkpoint_note){"seed", texts->seed};
@@ -267,7 +273,7 @@ struct eh_training_saving {
     float *host;
     char *folder;
     note_texts texts;
-    eh_checkpoint_note notes[8];
+    eh_checkpoint_note notes[NOTES];
     eh_checkpoint_writing *writing;
     int64_t step;
     double began, went_on; // when the first half ended
@@ -372,14 +378,22 @@ done:
 
 static eh_status read_state(const eh_checkpoint *checkpoint, const char *path, eh_training_state *state)
 {
-    const char *step = eh_checkpoint_note_of(checkpoint, "step"),
-               *best = eh_checkpoint_note_of(checkpoint, "best_holdout");
-    const char *seconds = eh_checkpoint_note_of(checkpoint, "seconds");
-    const char *tokens = eh_checkpoint_note_of(checkpoint, "tokens");
-    if (!step || !best || !seconds || !tokens)
-        return eh_error(EH_INPUT, "%s does not say where the training stood", path);
-    *state =
-        (eh_training_state){strtoll(step, NULL, 10), strtod(best, NULL), strtod(seconds, NULL), strtod(tokens, NULL)};
+    static const char *const names[] = {"step",  "best_holdout", "best_step", "start_general",
+                                        "stale", "seconds",      "tokens"};
+    enum { STEP, BEST, BEST_STEP, START_GENERAL, STALE, SECONDS, TOKENS, COUNT };
+    const char *texts[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        texts[i] = eh_checkpoint_note_of(checkpoint, names[i]);
+        if (texts[i] == NULL)
+            return eh_error(EH_INPUT, "%s does not say where the training stood (%s)", path, names[i]);
+    }
+    *state = (eh_training_state){.step = strtoll(texts[STEP], NULL, 10),
+                                 .selection = {.best_loss = strtod(texts[BEST], NULL),
+                                               .start_general = strtod(texts[START_GENERAL], NULL),
+                                               .best_step = strtoll(texts[BEST_STEP], NULL, 10),
+                                               .stale_count = strtoll(texts[STALE], NULL, 10)},
+                                 .seconds = strtod(texts[SECONDS], NULL),
+                                 .tokens = strtod(texts[TOKENS], NULL)};
     return EH_OK;
 }
 
@@ -452,7 +466,7 @@ eh_status eh_training_resume(eh_trainer *trainer, const char *folder, const char
 {
     int64_t *steps = NULL, count = 0;
     eh_string path = {0};
-    *state = (eh_training_state){.best_holdout = NAN};
+    *state = (eh_training_state){.selection = EH_NO_SELECTION};
     *found = false;
     eh_status status = share_steps(trainer->comm, folder, &steps, &count);
     for (int64_t i = 0; status == EH_OK && !*found && i < count; i++) {

@@ -4,12 +4,13 @@
 #define EH_TRAIN_RESUME_H
 
 #include "core/log.h"
+#include "train/selection.h"
 #include "train/trainer.h"
 
 // What is not in the weights and moments.
 typedef struct {
-    int64_t step;           // steps done
-    double best_holdout;    // NaN: none yet
+    int64_t step; // steps done
+    eh_selection selection;
     double seconds, tokens; // of training so far
 } eh_training_state;
 

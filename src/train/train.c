@@ -93,33 +93,60 @@ static bool holdout_is_due(const training_run *run)
            run->state.step % (every > 0 ? every : batches->steps_per_epoch) == 0;
 }
 
-static eh_status measure_holdout(training_run *run, double *loss)
+// Measures on held-out data, and keeps the weights if they are the best so far and that is what is asked for.
+static eh_status measure_holdout(training_run *run, eh_metrics_row *row)
 {
-    EH_TRY(or_abort(run, eh_trainer_holdout(&run->trainer, loss)));
-    const bool best = *loss < run->state.best_holdout || isnan(run->state.best_holdout);
-    if (isnan(*loss) || !best)
+    const eh_training *training = run->training;
+    const eh_job *job = training->job;
+    EH_TRY(or_abort(run, eh_trainer_holdout(&run->trainer, &row->holdout_loss, &row->general_loss)));
+    if (isnan(row->holdout_loss) && isnan(row->general_loss))
         return EH_OK;
-    run->state.best_holdout = *loss;
-    return run->training->job->switches.select == EH_SELECT_HELDOUT && run->training->keep
-               ? run->training->keep(run->training->keep_context, 0)
-               : EH_OK;
+    const bool best =
+        eh_selection_take(&run->state.selection, job, run->state.step, row->holdout_loss, row->general_loss);
+    if (!best && job->switches.select == EH_SELECT_TASK_AND_CAPABILITY)
+        eh_log_line(training->log, "step %lld: held-out loss %.4f, on general text %.4f (%.4f at the start): not kept",
+                    (long long)run->state.step, row->holdout_loss, row->general_loss,
+                    run->state.selection.start_general);
+    return best && job->switches.select != EH_SELECT_LAST && training->keep ? training->keep(training->keep_context, 0)
+                                                                            : EH_OK;
 }
 
-static void show(training_run *run, const eh_step_outcome *outcome, double holdout, double seconds)
+static void show(training_run *run, const eh_step_outcome *outcome, eh_metrics_row *row, double seconds)
 {
-    const eh_metrics_row row = {.step = run->state.step,
-                                .epoch = (double)run->state.step / (double)run->trainer.batches.steps_per_epoch,
-                                .loss = outcome->loss,
-                                .holdout_loss = holdout,
-                                .gradient_norm = outcome->gradient_norm,
-                                .learning_rate = outcome->learning_rate,
-                                .tokens_per_second = (double)outcome->token_count / seconds,
-                                .seconds = run->state.seconds + eh_seconds() - run->began,
-                                .divergence = outcome->divergence};
-    eh_metrics_file_add(run->metrics, &row);
+    row->step = run->state.step;
+    row->epoch = (double)run->state.step / (double)run->trainer.batches.steps_per_epoch;
+    row->loss = outcome->loss;
+    row->gradient_norm = outcome->gradient_norm;
+    row->learning_rate = outcome->learning_rate;
+    row->tokens_per_second = (double)outcome->token_count / seconds;
+    row->seconds = run->state.seconds + eh_seconds() - run->began;
+    row->divergence = outcome->divergence;
+    eh_metrics_file_add(run->metrics, row);
     char note[96];
-    snprintf(note, sizeof note, "loss %.4f, %.0f tokens/s", outcome->loss, row.tokens_per_second);
+    snprintf(note, sizeof note, "loss %.4f, %.0f tokens/s", outcome->loss, row->tokens_per_second);
     eh_progress_show(&run->progress, run->state.step - run->first_step, note);
+}
+
+// The starting weights are the first that can be chosen.
+static eh_status measure_start(training_run *run)
+{
+    const eh_job *job = run->training->job;
+    if (run->state.step > 0 || (job->switches.select == EH_SELECT_LAST && job->train.patience == 0))
+        return EH_OK;
+    eh_metrics_row row = {.loss = NAN,
+                          .gradient_norm = NAN,
+                          .learning_rate = NAN,
+                          .tokens_per_second = NAN,
+                          .seconds = 0,
+                          .divergence = NAN};
+    EH_TRY(measure_holdout(run, &row));
+    if (job->switches.select == EH_SELECT_TASK_AND_CAPABILITY && (isnan(row.holdout_loss) || isnan(row.general_loss)))
+        return eh_error(EH_INPUT,
+                        "switches.select: task-and-capability needs held-out examples of the task and of general text: "
+                        "data sets with holdout above 0, one without and one with replay above 0");
+    if (!isnan(row.holdout_loss))
+        eh_metrics_file_add(run->metrics, &row);
+    return EH_OK;
 }
 
 // The last step's model is the result, kept anyway.
@@ -144,11 +171,11 @@ static eh_status one_step(training_run *run, bool *stop)
     run->state.step++;
     run->state.tokens += (double)outcome.token_count;
     watch_for_spikes(run, outcome.loss);
-    double holdout = NAN;
+    eh_metrics_row row = {.holdout_loss = NAN, .general_loss = NAN};
     const double seconds = eh_seconds() - began;
     if (holdout_is_due(run))
-        EH_TRY(measure_holdout(run, &holdout));
-    show(run, &outcome, holdout, seconds);
+        EH_TRY(measure_holdout(run, &row));
+    show(run, &outcome, &row, seconds);
     EH_TRY(keep_on_the_way(run));
     *stop = outcome.asked;
     return tend_checkpoint(run, *stop);
@@ -190,7 +217,7 @@ static eh_status begin(training_run *run)
     run->progress = eh_progress_begin(training->log, "train", "steps", batches->step_count - run->first_step);
     run->began = run->last_checkpoint = eh_seconds();
     run->processor_began = eh_processor_seconds();
-    return EH_OK;
+    return measure_start(run);
 }
 
 // Greatest resident size so far of the rank that has most; what the steps took of all ranks' processors.
@@ -218,28 +245,41 @@ static eh_status show_use(const training_run *run)
     return status;
 }
 
+static eh_status finish(training_run *run)
+{
+    const eh_training *training = run->training;
+    const eh_selection *selection = &run->state.selection;
+    char note[64];
+    snprintf(note, sizeof note, "%.0f tokens/s",
+             run->state.tokens / (run->state.seconds + eh_seconds() - run->began + 1e-9));
+    eh_progress_end(&run->progress, run->state.step - run->first_step, note);
+    EH_TRY(show_use(run));
+    if (run->state.step < run->trainer.batches.step_count)
+        eh_log_line(training->log, "ended after step %lld: %lld held-out losses without a better one",
+                    (long long)run->state.step, (long long)selection->stale_count);
+    if (run->state.step > run->first_step)
+        EH_TRY(save(run, false));
+    if (training->keep && (training->job->switches.select == EH_SELECT_LAST || isnan(selection->best_loss)))
+        return training->keep(training->keep_context, 0);
+    eh_log_line(training->log, "the weights of step %lld are kept, with a held-out loss of %.4f",
+                (long long)selection->best_step, selection->best_loss);
+    return EH_OK;
+}
+
 eh_status eh_train(const eh_training *training)
 {
     training_run run = {.training = training};
     eh_status status = begin(&run);
     bool stop = false;
-    while (status == EH_OK && !stop && run.state.step < run.trainer.batches.step_count) status = one_step(&run, &stop);
+    while (status == EH_OK && !stop && run.state.step < run.trainer.batches.step_count &&
+           !eh_selection_has_ended(&run.state.selection, training->job))
+        status = one_step(&run, &stop);
     if (status == EH_OK && stop)
         status =
             eh_error(EH_STOPPED, "stopped on request after step %lld; a checkpoint was saved: run it again to go on",
                      (long long)run.state.step);
-    if (status == EH_OK) {
-        char note[64];
-        snprintf(note, sizeof note, "%.0f tokens/s",
-                 run.state.tokens / (run.state.seconds + eh_seconds() - run.began + 1e-9));
-        eh_progress_end(&run.progress, run.state.step - run.first_step, note);
-        status = show_use(&run);
-        const bool keep_last = training->job->switches.select != EH_SELECT_HELDOUT || isnan(run.state.best_holdout);
-        if (status == EH_OK && run.state.step > run.first_step)
-            status = save(&run, false);
-        if (status == EH_OK && keep_last && training->keep)
-            status = training->keep(training->keep_context, 0);
-    }
+    if (status == EH_OK)
+        status = finish(&run);
     eh_training_save_abandon(&run.saving);
     eh_metrics_file_close(&run.metrics);
     eh_string_deinit(&run.checkpoints);

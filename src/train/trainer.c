@@ -278,11 +278,11 @@ eh_status eh_trainer_update(eh_trainer *trainer, const eh_step_outcome *outcome)
 
 // --- Held-out loss ----------------------------------------------------------------------------------------
 
-eh_status eh_trainer_holdout(eh_trainer *trainer, double *loss)
+eh_status eh_trainer_holdout(eh_trainer *trainer, double *loss, double *general)
 {
     const eh_batches *batches = &trainer->batches;
-    *loss = NAN;
-    if (batches->holdout_label_count == 0)
+    *loss = *general = NAN;
+    if (batches->chunk_count == 0)
         return EH_OK;
     memset(trainer->exchange, 0, (size_t)batches->chunk_count * sizeof *trainer->exchange);
     for (int64_t c = eh_comm_rank(trainer->comm), round = 0; round < batches->chunk_count;
@@ -300,8 +300,11 @@ eh_status eh_trainer_holdout(eh_trainer *trainer, double *loss)
         trainer->exchange[c] = sum_of_losses(trainer->log_probabilities, batch.label_count);
     }
     EH_TRY(eh_comm_sum_double(trainer->comm, trainer->exchange, (int)batches->chunk_count));
-    double sum = 0;
-    for (int64_t c = 0; c < batches->chunk_count; c++) sum += trainer->exchange[c];
-    *loss = sum / (double)batches->holdout_label_count;
+    double sums[2] = {0, 0};
+    for (int64_t c = 0; c < batches->chunk_count; c++) sums[c >= batches->general_chunk] += trainer->exchange[c];
+    if (batches->holdout_label_count > 0)
+        *loss = sums[0] / (double)batches->holdout_label_count;
+    if (batches->general_label_count > 0)
+        *general = sums[1] / (double)batches->general_label_count;
     return EH_OK;
 }

@@ -59,7 +59,8 @@ int64_t eh_trainer_trained_count(const eh_trainer *trainer); // elements of all 
 EH_CHECKED eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *outcome);
 // Clips and steps. Collective.
 EH_CHECKED eh_status eh_trainer_update(eh_trainer *trainer, const eh_step_outcome *outcome);
-// Mean loss over the labels of the held-out examples, NaN if there are none. Collective.
-EH_CHECKED eh_status eh_trainer_holdout(eh_trainer *trainer, double *loss);
+// Mean loss over the labels of the held-out examples, those of the replayed sets apart: general text. NaN if there are
+// none. Collective.
+EH_CHECKED eh_status eh_trainer_holdout(eh_trainer *trainer, double *loss, double *general);
 
 #endif

@@ -182,8 +182,6 @@ static void test_keys_that_need_each_other(void **state)
         "have");
     assert_refused(MODEL "evaluate: [{metric: perplexity, data: wiki}]\n",
                    "jobs/demo.yaml: evaluate entry 1 (perplexity): there is no data set named 'wiki'");
-    assert_refused(MODEL "train: {kl: 0.1}\n",
-                   "jobs/demo.yaml: train.kl, train.l2: this version has no penalties against forgetting (0)");
     assert_refused(MODEL "sweep: {train.lr: [1, 2]}\n",
                    "jobs/demo.yaml:2: this job has a sweep, so it is several runs: 'evenhand run' starts each");
 }
