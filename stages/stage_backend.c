@@ -17,7 +17,7 @@ static eh_dtype chosen_precision(const char *name, const eh_backend *backend)
         return EH_F16;
     if (strcmp(name, "fp32") == 0)
         return EH_F32;
-    return eh_backend_prefers_bf16(backend) ? EH_BF16 : EH_F32;
+    return eh_backend_prefers_bf16(backend) ? EH_BF16 : eh_backend_prefers_fp16(backend) ? EH_F16 : EH_F32;
 }
 
 // OUTPUT/profile/finetune-rank0.json; the folder is made.

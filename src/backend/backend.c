@@ -87,6 +87,11 @@ const char *eh_backend_description(const eh_backend *backend)
     return backend->description;
 }
 
+bool eh_backend_prefers_fp16(const eh_backend *backend)
+{
+    return backend->prefers_fp16;
+}
+
 bool eh_backend_prefers_bf16(const eh_backend *backend)
 {
     return backend->prefers_bf16;

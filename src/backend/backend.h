@@ -53,6 +53,7 @@ EH_CHECKED eh_status eh_backend_open(const char *name, int local_rank, int threa
 void eh_backend_close(eh_backend **backend);
 const char *eh_backend_name(const eh_backend *backend);
 const char *eh_backend_description(const eh_backend *backend); // "AVX2, 1 thread"
+bool eh_backend_prefers_fp16(const eh_backend *backend);       // the same of fp16, and bf16 is none of its own
 bool eh_backend_prefers_bf16(const eh_backend *backend);       // products in bf16 are faster than in fp32
 
 // Zeroed memory. `purpose` names it in the message when there is none ("activations") and in memory reports.

@@ -72,7 +72,7 @@ struct eh_backend {
     const eh_backend_table *table;
     void *state; // the backend's own
     char description[160];
-    bool prefers_bf16;
+    bool prefers_bf16, prefers_fp16;
     bool shares_host_memory; // a buffer's address is a host address
     eh_profile *profile;     // NULL: not profiling
 };

@@ -108,6 +108,7 @@ typedef struct {
     int64_t fisher;         // examples that weigh the second, 0: none
     int64_t evaluate_every; // steps between held-out losses, 0: each epoch
     int64_t keep_every;     // steps between models kept on the way as OUTPUT/step-N, 0: none
+    double loss_scale;      // fp16: the first one
     int64_t patience;       // held-out losses without a better one before the training ends, 0: it does not
     double capability_floor;
 } eh_job_train;

@@ -55,6 +55,7 @@ static const eh_key job_rows[] = {
     {"train.fisher", EH_KEY_INTEGER, AT(train.fisher), "0", NULL, NULL, 0, BIG, FINETUNE, "examples of the replayed sets that weigh train.l2 by the Fisher matrix (EWC); 0: all weights alike"},
     {"train.keep_every", EH_KEY_INTEGER, AT(train.keep_every), "0", NULL, NULL, 0, BIG, FINETUNE, "steps between models kept on the way as OUTPUT/step-N, for evenhand-evaluate --phase step-N; 0: none"},
     {"train.evaluate_every", EH_KEY_INTEGER, AT(train.evaluate_every), "0", NULL, NULL, 0, BIG, FINETUNE, "steps between losses on held-out data; 0: each epoch"},
+    {"train.loss_scale", EH_KEY_NUMBER, AT(train.loss_scale), "65536", NULL, NULL, 1, 1e30, FINETUNE, "precision fp16: the first one; halves when a gradient overflows, doubles after 2000 steps without"},
     {"train.patience", EH_KEY_INTEGER, AT(train.patience), "0", NULL, NULL, 0, BIG, FINETUNE, "ends after so many held-out losses without a better one; 0: goes on to the end"},
     {"train.capability_floor", EH_KEY_NUMBER, AT(train.capability_floor), "0.02", NULL, NULL, 0, 1e6, FINETUNE, "switches.select task-and-capability: share by which the held-out loss on replayed text may rise"},
     {"train.reduction", EH_KEY_CHOICE, AT(train.reduction), "tree", NULL, "tree|fast", 0, 0, FINETUNE, "tree: the same bits on any number of ranks"},

@@ -32,6 +32,11 @@ static eh_norm_work take_norm(arena *from, const eh_model *model, int64_t rows, 
     return work;
 }
 
+eh_dtype eh_branch_dtype(const eh_model *model)
+{
+    return model->compute == EH_F16 && model->t.wide_feed_output ? EH_F32 : model->compute;
+}
+
 // norm_first: the residual stream is fp32 and y, in the compute dtype, feeds the next product. Otherwise y is both, the
 // stream and the product's input.
 static void take_layer(arena *from, const eh_model *model, eh_stack stack, int64_t rows, int64_t source_rows,
@@ -46,7 +51,8 @@ static void take_layer(arena *from, const eh_model *model, eh_stack stack, int64
     work->qkv = take(from, model->compute, rows, 3 * width);
     work->attended = take(from, model->compute, rows, width);
     work->inner = take(from, model->compute, rows, t->inner_size);
-    work->activated = keeps ? take(from, model->compute, rows, t->inner_size) : work->inner;
+    const eh_dtype wide = eh_branch_dtype(model);
+    work->activated = keeps || wide != model->compute ? take(from, wide, rows, t->inner_size) : work->inner;
     if (t->gated)
         work->gate = take(from, model->compute, rows, t->inner_size);
     if (keeps)
@@ -156,7 +162,7 @@ static void lay_out(arena *from, const eh_model *model, eh_work *work)
         work->embedding_norm.mean = take(from, EH_F32, rows, 0);
         work->embedding_norm.scale = take(from, EH_F32, rows, 0);
     }
-    work->branch = take(from, model->compute, rows, hidden);
+    work->branch = take(from, eh_branch_dtype(model), rows, hidden);
     for (int s = 0; s < EH_STACK_COUNT; s++) take_stack(from, model, s, work);
     if (t->kind == EH_ENCODER_DECODER)
         work->cross_segments = take(from, EH_I32, work->limits.sequences, 6);

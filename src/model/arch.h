@@ -65,6 +65,7 @@ typedef struct {
     int bucket_count, bucket_max_distance;
     eh_activation activation;
     bool gated;
+    bool wide_feed_output; // its input and sums pass fp16's range: the product stays fp32 there
     float attention_scale;
     eh_qkv_layout qkv_layout;
     bool weights_in_out; // matrices are stored [in, out]

@@ -10,6 +10,7 @@ static void read_feed_forward(eh_config *config, eh_transformer *t)
 {
     const char *kind = eh_config_text(config, "feed_forward_proj", "relu");
     t->gated = strncmp(kind, "gated-", 6) == 0;
+    t->wide_feed_output = true; // as transformers keeps `wo` in fp32
     const char *activation = t->gated ? kind + 6 : kind;
     // "gated-gelu" has always meant the tanh form.
     t->activation =

@@ -191,6 +191,11 @@ const char *eh_model_type(const eh_model *model)
     return model->arch->model_type;
 }
 
+eh_dtype eh_model_compute_dtype(const eh_model *model)
+{
+    return model->compute;
+}
+
 int64_t eh_model_vocab_size(const eh_model *model)
 {
     return model->t.vocab_size;

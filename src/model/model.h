@@ -71,7 +71,8 @@ eh_model_kind eh_model_kind_of(const eh_model *model);
 eh_head eh_model_head(const eh_model *model);
 const char *eh_head_name(eh_head head); // "causal", "seq2seq", "masked", "classify", "next-sentence"
 bool eh_head_find(const char *name, eh_head *head);
-const char *eh_model_type(const eh_model *model); // "bloom", "t5", ...
+const char *eh_model_type(const eh_model *model);       // "bloom", "t5", ...
+eh_dtype eh_model_compute_dtype(const eh_model *model); // of products
 int64_t eh_model_vocab_size(const eh_model *model);
 int64_t eh_model_max_length(const eh_model *model); // positions, INT64_MAX where there is no bound
 int64_t eh_model_label_count(const eh_model *model);

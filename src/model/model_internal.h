@@ -198,7 +198,8 @@ struct eh_model {
 EH_CHECKED eh_status eh_weights_load(eh_model *model); // from model->stored
 EH_CHECKED eh_status eh_weights_warn(eh_model *model); // of values that are not finite; collective where shared
 eh_tensor eh_parameter_view(eh_buffer *buffer, const eh_parameter *parameter, eh_dtype dtype, int64_t offset);
-bool eh_is_matrix(const eh_model *model, int64_t p);
+bool eh_is_matrix(const eh_model *model, int64_t p); // of those in the compute dtype
+eh_dtype eh_branch_dtype(const eh_model *model);     // of what sublayers add, and of the last product of feed-forwards
 // A parameter, with or without the architecture's prefix, or in an older spelling; NULL if the file has none.
 const eh_stored_tensor *eh_weights_find(const eh_model *model, const char *name);
 EH_CHECKED eh_status eh_weights_random(eh_model *model, uint64_t seed);

@@ -16,7 +16,9 @@
 
 bool eh_is_matrix(const eh_model *model, int64_t p)
 {
-    return model->layout.parameters[p].dimension_count == 2 && model->layout.slots[p].role != EH_RELATIVE_BIAS;
+    const eh_role role = model->layout.slots[p].role;
+    return model->layout.parameters[p].dimension_count == 2 && role != EH_RELATIVE_BIAS &&
+           !(role == EH_FEED_OUTPUT && eh_branch_dtype(model) != model->compute);
 }
 
 eh_tensor eh_parameter_view(eh_buffer *buffer, const eh_parameter *parameter, eh_dtype dtype, int64_t offset)

@@ -41,11 +41,11 @@ void eh_anchor_deinit(eh_anchor *anchor)
     *anchor = (eh_anchor){0};
 }
 
-eh_status eh_anchor_pull(const eh_anchor *anchor, const eh_model *model, const eh_tensor *gradient)
+eh_status eh_anchor_pull(const eh_anchor *anchor, const eh_model *model, float scale, const eh_tensor *gradient)
 {
     if (anchor->count == 0)
         return EH_OK;
     const eh_tensor block = eh_model_weights(model), weights = eh_tensor_rows(&block, anchor->first, anchor->count);
     const eh_tensor own = eh_tensor_rows(gradient, anchor->first, anchor->count);
-    return eh_pull(anchor->backend, anchor->strength, &weights, &anchor->start, &anchor->importance, &own);
+    return eh_pull(anchor->backend, anchor->strength * scale, &weights, &anchor->start, &anchor->importance, &own);
 }

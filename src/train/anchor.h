@@ -20,7 +20,8 @@ EH_CHECKED eh_status eh_anchor_init(eh_backend *backend, const eh_model *model, 
 // Gives the weights their importance; `importance` is on the host and laid out as the whole block.
 EH_CHECKED eh_status eh_anchor_weigh(eh_backend *backend, const float *importance, eh_anchor *anchor);
 void eh_anchor_deinit(eh_anchor *anchor);
-// Adds the penalty's gradient to a gradient block. Does nothing without a pull.
-EH_CHECKED eh_status eh_anchor_pull(const eh_anchor *anchor, const eh_model *model, const eh_tensor *gradient);
+// Adds the penalty's gradient, times `scale`, to a gradient block. Does nothing without a pull.
+EH_CHECKED eh_status eh_anchor_pull(const eh_anchor *anchor, const eh_model *model, float scale,
+                                    const eh_tensor *gradient);
 
 #endif

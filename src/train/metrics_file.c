@@ -14,7 +14,8 @@ struct eh_metrics_file {
     FILE *file;
 };
 
-static const char header[] = "step,epoch,loss,holdout_loss,grad_norm,lr,tokens_per_second,seconds,kl,general_loss\n";
+static const char header[] =
+    "step,epoch,loss,holdout_loss,grad_norm,lr,tokens_per_second,seconds,kl,general_loss,loss_scale\n";
 
 // The header, and the rows up to `step` of what an earlier run wrote.
 static eh_status copy_rows(const char *path, int64_t step, FILE *out)
@@ -74,7 +75,8 @@ void eh_metrics_file_add(eh_metrics_file *metrics, const eh_metrics_row *row)
     add_cell(metrics->file, row->tokens_per_second, ',');
     add_cell(metrics->file, row->seconds, ',');
     add_cell(metrics->file, row->divergence, ',');
-    add_cell(metrics->file, row->general_loss, '\n');
+    add_cell(metrics->file, row->general_loss, ',');
+    add_cell(metrics->file, row->loss_scale, '\n');
     fflush(metrics->file);
 }
 

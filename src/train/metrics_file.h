@@ -12,6 +12,7 @@ typedef struct {
     int64_t step;                                                                               // steps done
     double epoch, loss, holdout_loss, gradient_norm, learning_rate, tokens_per_second, seconds; // NaN: an empty cell
     double general_loss; // held out, of replayed sets
+    double loss_scale;   // fp16
     double divergence;   // nats per label
 } eh_metrics_row;
 

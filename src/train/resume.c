@@ -15,7 +15,7 @@
 #include "io/atomic.h"
 #include "io/checkpoint.h"
 
-enum { KEPT = 2, NOTES = 12 };
+enum { KEPT = 2, NOTES = 16 };
 
 // --- Which checkpoints there are ----------------------------------------------------------------------------
 
@@ -236,7 +236,8 @@ static eh_status gather_own_pieces(eh_trainer *trainer, bool copies, piece_list 
 }
 
 typedef struct {
-    char step[24], best[40], best_step[24], start_general[40], stale[24], seconds[40], tokens[40], seed[24];
+    char step[24], best[40], best_step[24], start_general[40], stale[24], loss_scale[40], good_steps[24], skipped[24],
+        seconds[40], tokens[40], seed[24];
 } note_texts;
 
 static int make_notes(const eh_trainer *trainer, const char *key, const eh_training_state *state, note_texts *texts,
@@ -247,6 +248,10 @@ static int make_notes(const eh_trainer *trainer, const char *key, const eh_train
     snprintf(texts->best_step, sizeof texts->best_step, "%lld", (long long)state->selection.best_step);
     snprintf(texts->start_general, sizeof texts->start_general, "%a", state->selection.start_general);
     snprintf(texts->stale, sizeof texts->stale, "%lld", (long long)state->selection.stale_count);
+    const eh_loss_scale *scale = &trainer->loss_scale;
+    snprintf(texts->loss_scale, sizeof texts->loss_scale, "%a", scale->scale);
+    snprintf(texts->good_steps, sizeof texts->good_steps, "%lld", (long long)scale->good_steps);
+    snprintf(texts->skipped, sizeof texts->skipped, "%lld", (long long)scale->skipped_count);
     snprintf(texts->seconds, sizeof texts->seconds, "%a", state->seconds);
     snprintf(texts->tokens, sizeof texts->tokens, "%a", state->tokens);
     snprintf(texts->seed, sizeof texts->seed, "%llu", (unsigned long long)trainer->job->seed);
@@ -257,6 +262,9 @@ static int make_notes(const eh_trainer *trainer, const char *key, const eh_train
     notes[count++] = (eh_checkpoint_note){"best_step", texts->best_step};
     notes[count++] = (eh_checkpoint_note){"start_general", texts->start_general};
     notes[count++] = (eh_checkpoint_note){"stale", texts->stale};
+    notes[count++] = (eh_checkpoint_note){"loss_scale", texts->loss_scale};
+    notes[count++] = (eh_checkpoint_note){"good_steps", texts->good_steps};
+    notes[count++] = (eh_checkpoint_note){"skipped", texts->skipped};
     notes[count++] = (eh_checkpoint_note){"seconds", texts->seconds};
     notes[count++] = (eh_checkpoint_note){"tokens", texts->tokens};
     notes[count++] = (eh_checkpoint_note){"seed", texts->seed};
@@ -376,11 +384,12 @@ done:
 
 // --- Going on -----------------------------------------------------------------------------------------------
 
-static eh_status read_state(const eh_checkpoint *checkpoint, const char *path, eh_training_state *state)
+static eh_status read_state(const eh_checkpoint *checkpoint, const char *path, eh_trainer *trainer,
+                            eh_training_state *state)
 {
-    static const char *const names[] = {"step",  "best_holdout", "best_step", "start_general",
-                                        "stale", "seconds",      "tokens"};
-    enum { STEP, BEST, BEST_STEP, START_GENERAL, STALE, SECONDS, TOKENS, COUNT };
+    static const char *const names[] = {"step",    "best_holdout", "best_step",  "start_general", "stale",
+                                        "seconds", "tokens",       "loss_scale", "good_steps",    "skipped"};
+    enum { STEP, BEST, BEST_STEP, START_GENERAL, STALE, SECONDS, TOKENS, LOSS_SCALE, GOOD_STEPS, SKIPPED, COUNT };
     const char *texts[COUNT];
     for (int i = 0; i < COUNT; i++) {
         texts[i] = eh_checkpoint_note_of(checkpoint, names[i]);
@@ -394,6 +403,9 @@ static eh_status read_state(const eh_checkpoint *checkpoint, const char *path, e
                                                .stale_count = strtoll(texts[STALE], NULL, 10)},
                                  .seconds = strtod(texts[SECONDS], NULL),
                                  .tokens = strtod(texts[TOKENS], NULL)};
+    trainer->loss_scale.scale = strtod(texts[LOSS_SCALE], NULL);
+    trainer->loss_scale.good_steps = strtoll(texts[GOOD_STEPS], NULL, 10);
+    trainer->loss_scale.skipped_count = strtoll(texts[SKIPPED], NULL, 10);
     return EH_OK;
 }
 
@@ -438,7 +450,7 @@ static eh_status try_checkpoint(eh_trainer *trainer, const char *path, const cha
     }
     status = init_table(trainer->model, &table);
     if (status == EH_OK)
-        status = read_state(checkpoint, path, state);
+        status = read_state(checkpoint, path, trainer, state);
     if (status == EH_OK)
         status = read_pieces(trainer, &table, checkpoint, path);
     EH_TRY_OR(done, eh_comm_agree(trainer->comm, status));

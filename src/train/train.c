@@ -121,6 +121,7 @@ static void show(training_run *run, const eh_step_outcome *outcome, eh_metrics_r
     row->tokens_per_second = (double)outcome->token_count / seconds;
     row->seconds = run->state.seconds + eh_seconds() - run->began;
     row->divergence = outcome->divergence;
+    row->loss_scale = run->trainer.loss_scale.on ? run->trainer.loss_scale.scale : NAN;
     eh_metrics_file_add(run->metrics, row);
     char note[96];
     snprintf(note, sizeof note, "loss %.4f, %.0f tokens/s", outcome->loss, row->tokens_per_second);
@@ -138,6 +139,7 @@ static eh_status measure_start(training_run *run)
                           .learning_rate = NAN,
                           .tokens_per_second = NAN,
                           .seconds = 0,
+                          .loss_scale = NAN,
                           .divergence = NAN};
     EH_TRY(measure_holdout(run, &row));
     if (job->switches.select == EH_SELECT_TASK_AND_CAPABILITY && (isnan(row.holdout_loss) || isnan(row.general_loss)))
@@ -165,12 +167,18 @@ static eh_status one_step(training_run *run, bool *stop)
     eh_step_outcome outcome;
     eh_batches_plan(&run->trainer.batches, run->state.step);
     EH_TRY(or_abort(run, eh_trainer_gradients(&run->trainer, eh_signals_stop_asked(), &outcome)));
-    if (!isfinite(outcome.loss) || !isfinite(outcome.gradient_norm))
+    const bool finite = isfinite(outcome.loss) && isfinite(outcome.gradient_norm); // alike on all ranks
+    if (!eh_loss_scale_take(&run->trainer.loss_scale, finite))
         return stopped_by_divergence(run, &outcome);
-    EH_TRY(or_abort(run, eh_trainer_update(&run->trainer, &outcome)));
+    if (finite)
+        EH_TRY(or_abort(run, eh_trainer_update(&run->trainer, &outcome)));
+    else
+        eh_log_warning(run->training->log, "step %lld is skipped: it overflowed fp16; the loss scale is now %g",
+                       (long long)run->state.step + 1, run->trainer.loss_scale.scale);
     run->state.step++;
     run->state.tokens += (double)outcome.token_count;
-    watch_for_spikes(run, outcome.loss);
+    if (finite)
+        watch_for_spikes(run, outcome.loss);
     eh_metrics_row row = {.holdout_loss = NAN, .general_loss = NAN};
     const double seconds = eh_seconds() - began;
     if (holdout_is_due(run))
@@ -184,9 +192,7 @@ static eh_status one_step(training_run *run, bool *stop)
 // What the schema knows and this program does not do yet must not pass for done.
 static eh_status refuse_what_is_missing(const eh_job *job)
 {
-    const char *missing = strcmp(job->memory.offload, "parameters") == 0 ? "memory.offload: parameters"
-                          : strcmp(job->precision, "fp16") == 0          ? "training in fp16 (loss scaling)"
-                                                                         : NULL;
+    const char *missing = strcmp(job->memory.offload, "parameters") == 0 ? "memory.offload: parameters" : NULL;
     return missing ? eh_error(EH_INPUT, "%s: %s is not in this version", job->path, missing) : EH_OK;
 }
 
@@ -259,8 +265,8 @@ static eh_status finish(training_run *run)
                     (long long)run->state.step, (long long)selection->stale_count);
     if (run->state.step > run->first_step)
         EH_TRY(save(run, false));
-    if (training->keep && (training->job->switches.select == EH_SELECT_LAST || isnan(selection->best_loss)))
-        return training->keep(training->keep_context, 0);
+    if (training->job->switches.select == EH_SELECT_LAST || isnan(selection->best_loss))
+        return training->keep ? training->keep(training->keep_context, 0) : EH_OK;
     eh_log_line(training->log, "the weights of step %lld are kept, with a held-out loss of %.4f",
                 (long long)selection->best_step, selection->best_loss);
     return EH_OK;

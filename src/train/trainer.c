@@ -76,6 +76,8 @@ eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, c
                           const eh_training_set *set, eh_trainer *trainer)
 {
     *trainer = (eh_trainer){.comm = comm, .backend = backend, .model = model, .job = job, .set = set};
+    trainer->loss_scale = eh_loss_scale_begin(eh_model_compute_dtype(model) == EH_F16,
+                                              job->train.loss_scale > 0 ? job->train.loss_scale : 1);
     EH_TRY(eh_comm_agree(comm, init_local(trainer)));
     trainer->tree = strcmp(job->train.reduction, "tree") == 0;
     const int64_t leaves = trainer->tree ? job->train.micro_batches : eh_comm_size(comm);
@@ -155,7 +157,7 @@ static eh_status micro_batch_gradient(eh_trainer *trainer, int64_t micro)
     eh_batches *batches = &trainer->batches;
     const int64_t first = batches->micro_first[micro], count = batches->micro_first[micro + 1] - first;
     eh_packed_batch_fill(&trainer->packed, trainer->set, batches->seed, batches->pass, batches->examples + first, count,
-                         1.0f / (float)batches->label_count);
+                         (float)trainer->loss_scale.scale / (float)batches->label_count);
     *loss = *divergence = 0;
     if (trainer->packed.batch.label_count == 0)
         return eh_model_pass_by(trainer->model, true);
@@ -190,7 +192,7 @@ static eh_status own_gradients(eh_trainer *trainer)
             EH_TRY(eh_fill(trainer->backend, 0, &own));
         EH_TRY(micro_batch_gradient(trainer, micro));
         if (micro == 0) // once in the sum over all
-            EH_TRY(eh_anchor_pull(&trainer->anchor, trainer->model, &own));
+            EH_TRY(eh_anchor_pull(&trainer->anchor, trainer->model, (float)trainer->loss_scale.scale, &own));
         if (trainer->tree)
             EH_TRY(add_to_reducer(trainer));
     }
@@ -250,7 +252,9 @@ eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *o
                                 trainer->set->decoder_offsets[e + 1] - trainer->set->decoder_offsets[e];
     }
     outcome->learning_rate = eh_learning_rate(&trainer->job->train, batches->step, batches->step_count);
-    return gradient_norm(trainer, &outcome->gradient_norm);
+    EH_TRY(gradient_norm(trainer, &outcome->gradient_norm));
+    outcome->gradient_norm /= trainer->loss_scale.scale;
+    return EH_OK;
 }
 
 // Each rank has stepped its stretches of the weights; all get all of them.
@@ -270,8 +274,10 @@ static eh_status share_weights(eh_trainer *trainer)
 
 eh_status eh_trainer_update(eh_trainer *trainer, const eh_step_outcome *outcome)
 {
-    EH_TRY(eh_optimizer_step(&trainer->optimizer, &trainer->gradient, trainer->batches.step + 1, outcome->learning_rate,
-                             eh_clipping_scale(trainer->job->train.clip, outcome->gradient_norm)));
+    const int64_t step = trainer->batches.step + 1 - trainer->loss_scale.skipped_count; // of those that were made
+    const double clipping = eh_clipping_scale(trainer->job->train.clip, outcome->gradient_norm);
+    EH_TRY(eh_optimizer_step(&trainer->optimizer, &trainer->gradient, step, outcome->learning_rate,
+                             clipping / trainer->loss_scale.scale));
     return trainer->level == 1 || trainer->level == 2 ? share_weights(trainer)
                                                       : eh_model_weights_stepped(trainer->model);
 }

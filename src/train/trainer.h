@@ -6,6 +6,7 @@
 #include "comm/comm.h"
 #include "train/anchor.h"
 #include "train/batches.h"
+#include "train/loss_scale.h"
 #include "train/optimizer.h"
 
 typedef struct {
@@ -31,7 +32,8 @@ typedef struct {
     float *log_probabilities;             // [limits.labels]
     eh_nearness near;                     // start NULL: train.kl is 0
     eh_anchor anchor;                     // train.l2
-    double *exchange;                     // what ranks tell each other in a step
+    eh_loss_scale loss_scale;
+    double *exchange; // what ranks tell each other in a step
     double *norm_sums;
     int64_t exchange_count;
 } eh_trainer;

@@ -35,7 +35,7 @@ done
 check 'it learnt' test "$(awk -F, 'NR == 2 { a = $3 } END { print ($3 < 0.8 * a) }' r1/metrics.csv)" = 1
 check 'held-out losses, two' equal "$(awk -F, 'NR > 1 && $4 != "" { n++ } END { print n }' r1/metrics.csv)" 2
 steps=$(($(wc -l <r1/metrics.csv) - 1))
-check 'the columns' equal "$(head -1 r1/metrics.csv)" 'step,epoch,loss,holdout_loss,grad_norm,lr,tokens_per_second,seconds,kl,general_loss'
+check 'the columns' equal "$(head -1 r1/metrics.csv)" 'step,epoch,loss,holdout_loss,grad_norm,lr,tokens_per_second,seconds,kl,general_loss,loss_scale'
 check 'a last checkpoint' test -f "r1/checkpoints/step-$(printf %08d "$steps").safetensors"
 
 fresh fast

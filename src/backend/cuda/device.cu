@@ -65,7 +65,8 @@ static eh_status open_device(eh_backend *backend, eh_cuda_state *state)
     cudaDeviceProp properties;
     EH_CUDA(cudaGetDeviceProperties(&properties, state->device));
     state->multiprocessors = properties.multiProcessorCount > 0 ? properties.multiProcessorCount : 1;
-    backend->prefers_bf16 = properties.major >= 8; // Turing has fp16 tensor cores only
+    backend->prefers_bf16 = properties.major >= 8;
+    backend->prefers_fp16 = properties.major == 7; // Volta's and Turing's tensor cores know fp16 only
     snprintf(backend->description, sizeof backend->description, "%.80s, compute capability %d.%d, %.1f GiB",
              properties.name, properties.major, properties.minor, (double)properties.totalGlobalMem / 0x1p30);
     EH_CUDA(cudaStreamCreateWithFlags(&state->stream, cudaStreamNonBlocking));
