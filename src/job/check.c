@@ -148,6 +148,34 @@ static eh_status check_metric(const eh_job *job, int64_t index)
                     (long long)index + 1, metric->metric, metric->data);
 }
 
+// A control that can't be made is refused before anything is computed.
+static eh_status check_controls(const eh_job *job)
+{
+    bool learns = false, pairs = false, text = false, capability = false;
+    const unsigned which = job->controls.which;
+    for (int64_t i = 0; i < job->data_count; i++) {
+        learns = learns || eh_data_is_learnt(&job->data[i]);
+        pairs = pairs || (eh_data_is_learnt(&job->data[i]) && holds_pairs(&job->data[i]));
+        text = text || job->data[i].use == EH_USE_CONTROL;
+    }
+    for (int64_t i = 0; i < job->evaluate_count; i++)
+        capability = capability || is(job->evaluate[i].metric, "perplexity");
+    const char *what = NULL;
+    if (which != 0 && job->evaluate_count == 0)
+        what = "controls are there to be measured: 'evaluate' names no metric";
+    else if ((which & ~(1u << EH_CONTROL_REPEAT)) != 0 && !learns)
+        what = "controls stand beside a treatment: no data set of the job is trained on";
+    else if ((which & (1u << EH_CONTROL_PLACEBO | 1u << EH_CONTROL_REVERSED)) != 0 && !pairs)
+        what = "the controls placebo and reversed turn pairs round: no data set with pairs is trained on";
+    else if ((which & 1u << EH_CONTROL_NEUTRAL) != 0 && !text)
+        what = "the control neutral needs text to be trained on: a data set with 'format: text, use: control' (with a "
+               "'holdout', that part of it is measured)";
+    else if ((which & 1u << EH_CONTROL_DAMAGE) != 0 && !capability)
+        what = "the control damage is made as capable as the treated model, so capability must be measured: add "
+               "{metric: perplexity} to 'evaluate'";
+    return what == NULL ? EH_OK : eh_error(EH_INPUT, "%s: %s", job->path, what);
+}
+
 eh_status eh_job_complete(eh_job *job)
 {
     EH_TRY(complete_name(job));

@@ -200,6 +200,7 @@ static eh_status begin(training_run *run)
 {
     const eh_training *training = run->training;
     eh_status status = refuse_what_is_missing(training->job);
+    snprintf(run->key, sizeof run->key, "%s", training->key != NULL ? training->key : "");
     if (status == EH_OK)
         status = eh_freeze(&training->job->train, training->model);
     EH_TRY(eh_comm_agree(training->comm, status));

@@ -117,6 +117,14 @@ check "after $kills kills: exit 0" equal "$code" 0
 check "after $kills kills: the weights of an undisturbed run" equal "$(weights killed)" "$(weights whole)"
 check "after $kills kills: its losses" equal "$(losses killed)" "$(losses whole)"
 
+# --- Checkpoints of a training with other settings are not used ---
+fresh other
+finetune 1 other >/dev/null 2>&1
+run finetune 2 other --force --set train.lr=1e-3
+check 'other settings: a warning' has "$err" 'belongs to a training with other data or settings'
+check 'other settings: other weights' test "$(weights other)" != "$(weights r1)"
+check 'other settings: from the first step' equal "$(sed -n 2p other/metrics.csv | cut -d, -f1)" 1
+
 # --- Damaged checkpoints ---
 fresh damaged
 finetune 1 damaged "${more[@]}" >/dev/null 2>&1
