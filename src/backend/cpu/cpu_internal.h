@@ -70,9 +70,9 @@ eh_status eh_cpu_scatter_add_rows(eh_backend *backend, const eh_tensor *x, const
                                   const eh_tensor *table);
 eh_status eh_cpu_column_sum(eh_backend *backend, const eh_tensor *x, const eh_tensor *y);
 eh_status eh_cpu_divergence_rows(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
-                                       const eh_tensor *row_weight, float strength, const eh_tensor *divergence);
+                                 const eh_tensor *row_weight, float strength, const eh_tensor *divergence);
 eh_status eh_cpu_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
-                            const eh_tensor *importance, const eh_tensor *gradient);
+                      const eh_tensor *importance, const eh_tensor *gradient);
 eh_status eh_cpu_log_softmax_rows(eh_backend *backend, const eh_tensor *logits);
 eh_status eh_cpu_argmax_rows(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
 eh_status eh_cpu_norm_forward(eh_backend *backend, const eh_norm *norm, const eh_tensor *x, const eh_tensor *residual,
