@@ -270,6 +270,7 @@ eh_status eh_stage_begin(eh_stage *stage, const char *name, int argc, char **arg
     } programs[] = {{"tokenize", "evenhand-tokenize"},
                     {"finetune", "evenhand-finetune"},
                     {"evaluate", "evenhand-evaluate"},
+                    {"damage", "evenhand-damage"},
                     {"report", "evenhand-report"}};
     const char *program = "evenhand";
     for (size_t i = 0; i < sizeof programs / sizeof *programs; i++)

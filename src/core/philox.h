@@ -20,6 +20,7 @@ typedef enum {
     EH_STREAM_PLANT,
     EH_STREAM_NULL_PICKER,
     EH_STREAM_TEST,
+    EH_STREAM_DAMAGE,
 } eh_stream;
 
 typedef struct {

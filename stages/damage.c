@@ -1,0 +1,355 @@
+// evenhand-damage: the control "damage" of PROTOCOL part 5. Puts Gaussian noise on the starting model's weights, as
+// strong as it takes for the capability (bits per byte) to be the treated model's, and keeps that model as
+// OUTPUT/control-damage/model. Every strength that was tried is a row of OUTPUT/control-damage/bisection.csv, from
+// which a killed search goes on.
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/string.h"
+#include "io/atomic.h"
+#include "io/csv.h"
+#include "io/shard.h"
+#include "metrics/evaluate.h"
+#include "model/noise.h"
+#include "stage.h"
+#include "stage_model.h"
+#include "train/bisection.h"
+
+typedef struct {
+    double strength, value;
+} trial;
+
+typedef struct {
+    eh_stage stage;
+    eh_dtype compute;
+    eh_model *base; // with noise or without
+    eh_noise noise;
+    const eh_metric *metric;
+    const eh_job_metric *settings;
+    const eh_job_data *data;
+    eh_examples examples;
+    eh_tokenizer *tokenizer;
+    char *tokenizer_folder, *model_folder;
+    double saved; // strength of the model in model_folder; negative: none
+    trial *trials;
+    int64_t trial_count, trial_capacity;
+} damage;
+
+// --- What capability is --------------------------------------------------------------------------------------------
+
+static bool takes_format(const eh_metric *metric, const char *format)
+{
+    const size_t size = strlen(format);
+    for (const char *word = metric->formats; *word != '\0'; word += strspn(word, " ")) {
+        const size_t length = strcspn(word, " ");
+        if (length == size && memcmp(word, format, size) == 0)
+            return true;
+        word += length;
+    }
+    return false;
+}
+
+// The first entry of `evaluate:` that measures perplexity, on the first data set that it takes.
+static eh_status find_capability(damage *d)
+{
+    const eh_job *job = &d->stage.job;
+    for (int64_t m = 0; m < job->evaluate_count && d->data == NULL; m++) {
+        const eh_job_metric *entry = &job->evaluate[m];
+        if (strcmp(entry->metric, "perplexity") != 0)
+            continue;
+        EH_TRY(eh_metric_find(entry->metric, entry->protocol, &d->metric));
+        d->settings = entry;
+        for (int64_t s = 0; s < job->data_count && d->data == NULL; s++) {
+            const eh_job_data *data = &job->data[s];
+            const bool meant = entry->data != NULL ? strcmp(entry->data, data->name) == 0
+                                                   : takes_format(d->metric, data->format) && eh_data_is_measured(data);
+            d->data = meant ? data : NULL;
+        }
+    }
+    if (d->data != NULL)
+        return EH_OK;
+    return eh_error(EH_INPUT,
+                    "%s: this job does not measure capability, so no damage can be made equal to the treatment's: add "
+                    "{metric: perplexity} to 'evaluate', and text",
+                    job->path);
+}
+
+// The figure "bits/byte" of the metric's table in a score file.
+static eh_status read_figure(const damage *d, const char *path, double *value)
+{
+    eh_score_table *tables = NULL;
+    int64_t count = 0;
+    eh_sample sample = {0};
+    eh_figure *figures = NULL;
+    *value = NAN;
+    eh_status status = eh_scores_read(path, &tables, &count);
+    for (int64_t t = 0; status == EH_OK && t < count; t++) {
+        if (strcmp(tables[t].name, d->metric->name) != 0)
+            continue;
+        EH_TRY_OR(done, eh_metric_sample(&tables[t], &sample));
+        EH_TRY_OR(done, EH_ALLOC(sample.figure_count, &figures));
+        eh_sample_summarise(&sample, NULL, NULL, figures);
+        const int64_t figure = eh_sample_find(&sample, "perplexity/bits-per-byte", "", "all");
+        *value = figure < 0 || sample.missing_count > 0 ? NAN : figures[figure].value;
+        break;
+    }
+done:
+    eh_free(&figures);
+    eh_sample_deinit(&sample);
+    for (int64_t t = 0; t < count; t++) eh_score_table_deinit(&tables[t]);
+    eh_free(&tables);
+    return status;
+}
+
+static eh_status read_capability(const damage *d, const char *phase, double *value)
+{
+    char *path = NULL;
+    EH_TRY(eh_stage_path(&d->stage, &path, "scores-%s.h5", phase));
+    eh_status status = read_figure(d, path, value);
+    if (status == EH_OK && !(*value > 0))
+        status = eh_error(EH_INPUT, "%s: %s has no bits per byte there: the damage can't be made equal to it", path,
+                          d->metric->name);
+    else if (status == EH_INPUT)
+        status = eh_error_context(status, "the capability of phase '%s' (run evenhand-evaluate first)", phase);
+    eh_free(&path);
+    return status;
+}
+
+// --- One strength --------------------------------------------------------------------------------------------------
+
+static eh_status save(damage *d, double strength)
+{
+    eh_status status = EH_OK;
+    if (d->saved == strength)
+        return EH_OK;
+    d->saved = -1;
+    if (eh_comm_rank(d->stage.comm) == 0) {
+        status = eh_noise_apply(&d->noise, strength);
+        if (status == EH_OK)
+            status = eh_model_save(d->base, d->model_folder, d->tokenizer_folder);
+    }
+    EH_TRY(eh_comm_agree(d->stage.comm, status));
+    d->saved = strength;
+    return EH_OK;
+}
+
+static eh_status evaluate(damage *d, eh_model *model, eh_score_table *table)
+{
+    eh_encoding encoding = {0};
+    eh_metric_setup setup = {.job = &d->stage.job,
+                             .settings = d->settings,
+                             .data_format = d->data->format,
+                             .tokenizer = d->tokenizer,
+                             .kind = eh_model_kind_of(model),
+                             .head = eh_model_head(model),
+                             .model_type = eh_model_type(model),
+                             .special = eh_model_special_ids(model),
+                             .max_length = eh_model_max_length(model),
+                             .seed = d->stage.job.seed,
+                             .model_sha256 = "",
+                             .data_key = "",
+                             .encoding = &encoding};
+    static const char *const masks[] = {"[MASK]", "<mask>"};
+    for (int m = 0; m < 2 && setup.special.mask < 0; m++) setup.special.mask = eh_tokenizer_id(d->tokenizer, masks[m]);
+    eh_status status = d->metric->check == NULL ? EH_OK : d->metric->check(&setup);
+    if (status == EH_OK)
+        status = eh_score_table_init(d->metric->name, table);
+    status = eh_comm_agree(d->stage.comm, status);
+    eh_log quiet = d->stage.log;
+    quiet.speaks = false;
+    eh_evaluator evaluator = {.comm = d->stage.comm, .log = &quiet, .phase = "control-damage", .model = model};
+    if (status == EH_OK)
+        status = eh_evaluate(&evaluator, d->metric, &setup, &d->examples, table);
+    eh_encoding_deinit(&encoding);
+    return status;
+}
+
+// Through a score file, whose order of rows no number of ranks changes, so that the sums over them have the same bits.
+static eh_status summarise(damage *d, const eh_score_table *table, double *value)
+{
+    char *path = NULL;
+    const eh_scores_origin origin = {.phase = "trial", .model_path = d->model_folder, .model_sha256 = "", .job = ""};
+    EH_TRY(eh_stage_path(&d->stage, &path, "control-damage/trial.h5"));
+    eh_status status = eh_scores_write(d->stage.comm, path, &origin, table, 1);
+    if (status == EH_OK && eh_comm_rank(d->stage.comm) == 0) {
+        status = read_figure(d, path, value);
+        remove(path);
+    }
+    eh_free(&path);
+    EH_TRY(eh_comm_agree(d->stage.comm, status));
+    return eh_comm_broadcast(d->stage.comm, value, sizeof *value, 0);
+}
+
+static eh_status measure(damage *d, double strength, double *value)
+{
+    eh_model *model = NULL;
+    eh_score_table table = {0};
+    EH_TRY(save(d, strength));
+    eh_status status = eh_comm_agree(
+        d->stage.comm, eh_model_open(d->stage.backend, d->model_folder, d->compute, EH_FOR_INFERENCE, &model));
+    if (status == EH_OK)
+        status = evaluate(d, model, &table);
+    if (status == EH_OK)
+        status = summarise(d, &table, value);
+    eh_score_table_deinit(&table);
+    eh_model_close(&model);
+    return status;
+}
+
+// --- What was tried ------------------------------------------------------------------------------------------------
+
+static eh_status write_trials(const damage *d, const eh_bisection *search)
+{
+    char *path = NULL;
+    eh_string text = {0};
+    EH_TRY(eh_stage_path(&d->stage, &path, "control-damage/bisection.csv"));
+    eh_status status = eh_string_append_text(&text, "trial,strength,bits_per_byte,base,treated,key\n");
+    for (int64_t t = 0; t < d->trial_count && status == EH_OK; t++)
+        status = eh_string_printf(&text, "%" PRId64 ",%.17g,%.17g,%.17g,%.17g,%s\n", t + 1, d->trials[t].strength,
+                                  d->trials[t].value, search->base, search->target, d->stage.key);
+    if (status == EH_OK)
+        status = eh_atomic_write(path, text.bytes, text.size);
+    eh_string_deinit(&text);
+    eh_free(&path);
+    return status;
+}
+
+// The trials of an earlier, killed run of this very step. Any doubt about the file, and it counts as empty.
+static eh_status read_trials(damage *d)
+{
+    char *path = NULL;
+    eh_csv *csv = NULL;
+    eh_csv_row row;
+    bool more = false;
+    static const char *const names[] = {"strength", "bits_per_byte", "key"};
+    int64_t columns[3];
+    EH_TRY(eh_stage_path(&d->stage, &path, "control-damage/bisection.csv"));
+    eh_status status = eh_csv_open(path, ',', EH_CSV_PLAIN, &csv);
+    if (status == EH_OK)
+        status = eh_csv_columns(csv, names, 3, columns);
+    while (status == EH_OK && (status = eh_csv_next(csv, &row, &more)) == EH_OK && more) {
+        if (row.problem != NULL || strcmp(row.fields[columns[2]], d->stage.key) != 0)
+            break;
+        const trial known = {strtod(row.fields[columns[0]], NULL), strtod(row.fields[columns[1]], NULL)};
+        status = EH_APPEND(&d->trials, &d->trial_count, &d->trial_capacity, known);
+    }
+    if (status == EH_INPUT) {
+        eh_error_clear();
+        status = EH_OK;
+    }
+    eh_csv_close(&csv);
+    eh_free(&path);
+    return status;
+}
+
+// Measured now, or known from the file; rank 0 knows.
+static eh_status try_strength(damage *d, const eh_bisection *search, double *value)
+{
+    const bool leads = eh_comm_rank(d->stage.comm) == 0;
+    int64_t known = 0;
+    for (int64_t t = 0; leads && t < d->trial_count && known == 0; t++)
+        if (d->trials[t].strength == search->next) {
+            *value = d->trials[t].value;
+            known = 1;
+        }
+    EH_TRY(eh_comm_broadcast(d->stage.comm, &known, sizeof known, 0));
+    if (known != 0)
+        return eh_comm_broadcast(d->stage.comm, value, sizeof *value, 0);
+    EH_TRY(measure(d, search->next, value));
+    eh_log_line(&d->stage.log, "noise of %.6g: %.6f bits per byte (%.6f without, %.6f treated)", search->next, *value,
+                search->base, search->target);
+    eh_status status = EH_OK;
+    if (leads) {
+        const trial made = {search->next, *value};
+        status = EH_APPEND(&d->trials, &d->trial_count, &d->trial_capacity, made);
+        if (status == EH_OK)
+            status = write_trials(d, search);
+    }
+    return eh_comm_agree(d->stage.comm, status);
+}
+
+// --- The whole -----------------------------------------------------------------------------------------------------
+
+static eh_status open_tokenizer(damage *d)
+{
+    eh_string path = {0};
+    EH_TRY(eh_stage_tokenizer_folder(&d->stage, &d->tokenizer_folder));
+    if (d->tokenizer_folder == NULL)
+        return eh_error(EH_INPUT, "%s: which tokenizer? Give model.tokenizer", d->stage.job.path);
+    eh_status status = eh_string_printf(&path, "%s/tokenizer.json", d->tokenizer_folder);
+    if (status == EH_OK)
+        status = eh_tokenizer_open(path.bytes, &d->tokenizer);
+    eh_string_deinit(&path);
+    return status;
+}
+
+static eh_status prepare_alone(damage *d, double values[2])
+{
+    char *shards = NULL, *place = NULL;
+    EH_TRY(find_capability(d));
+    EH_TRY(read_capability(d, "before", &values[0]));
+    EH_TRY(read_capability(d, "after", &values[1]));
+    EH_TRY(open_tokenizer(d));
+    EH_TRY(eh_stage_path(&d->stage, &d->model_folder, "control-damage/model"));
+    EH_TRY(eh_stage_path(&d->stage, &shards, "shards"));
+    eh_status status = eh_shards_read(shards, d->data->name, &d->examples);
+    eh_free(&shards);
+    if (status == EH_OK && eh_comm_rank(d->stage.comm) == 0) {
+        status = eh_stage_path(&d->stage, &place, "control-damage");
+        if (status == EH_OK)
+            status = eh_make_folders(place);
+        eh_free(&place);
+        if (status == EH_OK)
+            status = read_trials(d);
+    }
+    return status;
+}
+
+static eh_status make(damage *d)
+{
+    eh_backend *backend = NULL;
+    double values[2] = {0};
+    EH_TRY(eh_comm_agree(d->stage.comm, prepare_alone(d, values)));
+    EH_TRY(eh_stage_backend(&d->stage, &backend, &d->compute));
+    EH_TRY(eh_stage_starting_model(&d->stage, d->compute, EH_FOR_TRAINING, &d->base));
+    EH_TRY(eh_comm_agree(d->stage.comm, eh_noise_init(backend, d->base, d->stage.job.seed, &d->noise)));
+    d->saved = -1;
+    eh_bisection search = eh_bisection_begin(values[0], values[1], d->stage.job.controls.tolerance);
+    if (search.done)
+        eh_log_line(&d->stage.log,
+                    "the treatment cost no capability (%.6f bits per byte, %.6f before): the damage control is the "
+                    "starting model itself",
+                    search.target, search.base);
+    while (!search.done) {
+        double value = NAN;
+        EH_TRY(try_strength(d, &search, &value));
+        EH_TRY(eh_bisection_add(&search, value));
+    }
+    if (search.trials == 0 && eh_comm_rank(d->stage.comm) == 0) {
+        const trial none = {0, search.base};
+        d->trial_count = 0;
+        EH_TRY(EH_APPEND(&d->trials, &d->trial_count, &d->trial_capacity, none));
+        EH_TRY(write_trials(d, &search));
+    }
+    return save(d, search.next);
+}
+
+int main(int argc, char **argv)
+{
+    damage d = {0};
+    eh_status status = eh_stage_begin(&d.stage, "damage", argc, argv);
+    if (status == EH_OK)
+        status = make(&d);
+    eh_noise_deinit(&d.noise);
+    eh_model_close(&d.base);
+    eh_examples_deinit(&d.examples);
+    eh_tokenizer_close(&d.tokenizer);
+    eh_free(&d.tokenizer_folder);
+    eh_free(&d.model_folder);
+    eh_free(&d.trials);
+    return eh_stage_end(&d.stage, status);
+}
