@@ -5,7 +5,7 @@ unset OMP_NUM_THREADS
 
 mkdir "$work/bin" "$work/model" "$work/my data"
 cp "$EVENHAND_BIN/evenhand" "$work/bin/"
-for stage in tokenize finetune evaluate report; do cp "$EVENHAND_FAKE_STAGE" "$work/bin/evenhand-$stage"; done
+for stage in tokenize finetune evaluate damage report; do cp "$EVENHAND_FAKE_STAGE" "$work/bin/evenhand-$stage"; done
 evenhand=$work/bin/evenhand
 cd "$work"
 echo '{"model_type": "bloom"}' >model/config.json
@@ -93,6 +93,10 @@ run "$evenhand" run controls.yaml -n 1 --set train.lr=0.1 --force
 check 'controls follow the treatment' has "$(cat controlled/control-reversed/resolved.yaml)" 'lr: 0.1'
 run "$evenhand" run controls.yaml -n 1 --set train.lr=0.2 --set output=controlled/again --dry-run
 check 'a dry run names them' has "$err" 'finetune-reversed: to do'
+run "$evenhand" run controls.yaml -n 1 --set output=all --set data.items.format=text --set data.items.holdout=0.5 \
+    --set data.items.use=control --set 'evaluate=[{metric: perplexity},{controls: [neutral, damage]}]' --dry-run
+check 'neutral text and damage come after it' has "$(sed -n 's/evenhand: //; s/: .*//p' <<<"$err" | paste -sd' ')" \
+    'evaluate-after tokenize-neutral finetune-neutral evaluate-neutral damage evaluate-damage report'
 refuse_controls() { # words of the message, options
     run "$evenhand" run controls.yaml --set output=none "${@:2}"
     check "$1: exit code" equal "$code" 2
