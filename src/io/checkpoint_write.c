@@ -231,6 +231,8 @@ eh_status eh_checkpoint_begin(eh_comm *comm, const char *path, const eh_checkpoi
         status = prepare(writer, path, tensors, tensor_count, notes, note_count);
     }
     EH_TRY_OR(done, eh_comm_agree(comm, status)); // the file is there for all to open
+    // The first rank's header counts: notes such as times may be longer on another.
+    EH_TRY_OR(done, eh_comm_broadcast(comm, &writer->data_begin, sizeof writer->data_begin, 0));
     writer->has_thread = pthread_create(&writer->thread, NULL, write_beside, writer) == 0;
     if (!writer->has_thread)
         write_beside(writer);

@@ -4,8 +4,7 @@
 
 #include "core/sha256.h"
 #include "job/job.h"
-#include "report/results.h"
-#include "report/truth.h"
+#include "report/checks.h"
 
 typedef enum {
     EH_VERDICT_INCONCLUSIVE,
@@ -44,17 +43,10 @@ typedef struct {
     double detectable; // minimal detectable change in the figure's unit; NaN where it has none
 } eh_verdict_row;
 
-typedef enum { EH_CHECK_PASSED, EH_CHECK_FAILED, EH_CHECK_NOT_RUN } eh_check_state;
-typedef struct {
-    const char *name;
-    eh_check_state state;
-    char detail[256];
-} eh_check;
-
 typedef struct {
     eh_verdict_row *rows; // the margin (nats), then SS, overall and by bias type; rows[0] is the headline
     int64_t row_count;
-    eh_check checks[4];       // PROTOCOL part 5 (a) to (d)
+    eh_check checks[EH_CHECK_COUNT];
     bool instrument_is_sound; // no check failed and none is missing
     bool any_failed;
     char margins[256]; // as fixed in the job

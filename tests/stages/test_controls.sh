@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# Mitigation or damage, end to end on a small planted world: a base that has learnt its biases, training on
+# counter-stereotype sentences, its five controls; and a base that is damaged and nothing else.
+source "$EVENHAND_SOURCE/tests/support/checks.sh"
+cd "$work"
+evenhand=$EVENHAND_BIN/evenhand
+"$EVENHAND_BIN/evenhand-plant" world --sentences 32000 --strength 2 >/dev/null 2>&1
+
+cat >base.yaml <<'YAML'
+output: base
+model: {architecture: bloom, config: {hidden_size: 64, n_layer: 2, n_head: 4}, tokenizer: world/tokenizer.json}
+data: [{name: corpus, format: text, path: world/corpus.txt, use: train, task: lm, holdout: 0.005}]
+train: {epochs: 1, batch: 64, micro_batches: 2, lr: 8.0e-3}
+precision: fp32
+YAML
+cat >treated.yaml <<'YAML'
+output: treated
+model: {path: base/model}
+data:
+  - {name: pairs, format: crows-pairs, path: world/pairs.csv, use: train, task: preferred}
+  - {name: tests, format: stereoset, path: world/stereoset.json}
+  - {name: neutral, format: text, path: world/neutral.txt, use: control, holdout: 0.5}
+train: {epochs: 3, batch: 20, micro_batches: 2, lr: 1.0e-3}
+precision: fp32
+evaluate:
+  - {metric: stereoset, protocol: likelihood}
+  - {metric: perplexity, data: neutral}
+  - {controls: [placebo, reversed, neutral, damage, repeat]}
+report: {replicates: 1000}
+YAML
+run "$evenhand" run base.yaml -n 2
+check "a base: $err" equal "$code" 0
+run "$evenhand" run treated.yaml -n 2
+check "a treatment with its controls: $err" equal "$code" 0
+
+# --- What the controls are ---
+figure() { # FOLDER PHASE FIGURE: its value over all groups
+    awk -F, -v phase="$2" -v name="$3" '$3 == phase && $4 == "" && $5 == name && $7 == "all" && $8 == "" { print $10; exit }' \
+        "$1/tables/figures.csv"
+}
+verdict() { grep -F "| all | $2 |" "$1/tables/verdict.md"; }
+holds() { awk "BEGIN { exit !($1) }" || { echo "  not so: $1"; return 1; }; }
+bits=perplexity/bits-per-byte margin=stereoset/margin
+before=$(figure treated before $bits) after=$(figure treated after $bits) damaged=$(figure treated control-damage $bits)
+check 'the treatment costs capability' holds "$after > 1.05 * $before"
+check 'the damage costs as much' holds "($damaged - $after)^2 < (0.002 * $after)^2"
+check 'and was found by trials' holds "$(wc -l <treated/control-damage/bisection.csv) > 3"
+check 'the last of which is the one' has "$(tail -1 treated/control-damage/bisection.csv)" "${damaged:0:9}"
+check 'reversed training raises the bias' holds \
+    "$(figure treated control-reversed $margin) > $(figure treated before $margin) + 0.05"
+check 'random direction lowers it less than the treatment' holds \
+    "$(figure treated control-placebo $margin) > $(figure treated after $margin) + 0.05"
+check 'neutral text was learnt' holds "$(figure treated control-neutral $bits) < $before"
+check 'by as many steps' equal "$(tail -1 treated/control-neutral/metrics.csv | cut -d, -f1)" \
+    "$(tail -1 treated/metrics.csv | cut -d, -f1)"
+check 'the base again gives the same bits' equal "$(figure treated control-repeat $margin)" "$(figure treated before $margin)"
+
+# --- The verdict: final, and the honest one ---
+page=$(sed 's/<[^>]*>//g' treated/report.html)
+check 'all checks of the instrument' equal "$(grep -c 'Instrument check, passed' <<<"$page")" 4
+check 'mitigation, at a price' has "$(verdict treated $margin)" '| trade-off: bias fell by more than damage explains'
+
+# --- The same damage on one rank, and after a kill ---
+model=$(sha256sum <treated/control-damage/model/model.safetensors)
+cp treated/control-damage/bisection.csv all.csv
+rm -r treated/control-damage/model
+head -3 all.csv >treated/control-damage/bisection.csv
+run "$evenhand" run treated.yaml -n 1 --step damage
+check 'made again, on one rank' equal "$code" 0
+check 'the same bits' equal "$(sha256sum <treated/control-damage/model/model.safetensors)" "$model"
+check 'by the same trials' cmp all.csv treated/control-damage/bisection.csv
+check 'of which the known ones were not measured again' equal "$(grep -c 'noise of' <<<"$err")" $(($(wc -l <all.csv) - 3))
+run "$evenhand" run treated.yaml -n 2
+check 'nothing else is out of date' equal "$(grep -c 'up to date' <<<"$err")" 17
+
+# --- A base that is damaged and nothing else, by the control's own draws (another's may move a bias either way) ---
+sed -e 's/^output: .*/output: damaged/' -e 's/use: train, task: preferred/use: both, task: preferred/' \
+    -e 's/controls: .*/controls: [reversed, damage, repeat]}/' treated.yaml >damaged.yaml
+run "$evenhand" run damaged.yaml -n 2 --step tokenize,evaluate-before
+"$EVENHAND_TESTS/stages_tool_noise" base/model 0.5 2023 damaged/model
+run "$evenhand" run damaged.yaml -n 2 \
+    --step evaluate-after,tokenize-reversed,finetune-reversed,evaluate-reversed,damage,evaluate-damage,evaluate-repeat,report
+check "noise as a treatment: $err" equal "$code" 0
+check 'is found out' has "$(verdict damaged $margin)" '| damage only: an equally damaged model loses as much bias'
+
+# --- Refusals ---
+rm -r damaged/model damaged/scores-after.h5 && cp -r base/model damaged/model
+run "$evenhand" run damaged.yaml -n 1 --step evaluate-after
+check 'the base under the name of the treated model: exit code' equal "$code" 2
+check 'and why' has "$err" 'is, weight for weight, the one in damaged/scores-before.h5'
+run mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n 2 "$EVENHAND_BIN/evenhand-damage" damaged.yaml
+check 'damage without scores: exit code' equal "$code" 2
+check 'what to do' has "$err" "the capability of phase 'after' (run evenhand-evaluate first)"
+run "$EVENHAND_BIN/evenhand-finetune" treated.yaml --set output=none --control neutral
+check 'neutral before the treatment: exit code' equal "$code" 2
+check 'neutral before the treatment: why' has "$err" 'run evenhand-tokenize without --control first'
+run "$EVENHAND_BIN/evenhand-finetune" treated.yaml --control damage
+check 'a control that is not trained' has "$err" 'the controls that are trained are placebo, reversed and neutral'
+finish
