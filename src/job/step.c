@@ -11,7 +11,9 @@
 
 #include "core/memory.h"
 #include "core/sha256.h"
+#include "core/version.h"
 #include "io/atomic.h"
+#include "io/shard.h"
 #include "job/schema.h"
 #include "job/yaml.h"
 
@@ -337,7 +339,8 @@ eh_status eh_step_key(const eh_job *job, eh_step step, char key[65])
     if (eh_steps[step].is_derived)
         return derived_key(job, step, key);
     eh_string facts = {0};
-    eh_status status = eh_string_printf(&facts, "evenhand step keys, version 1: %s\n", eh_steps[step].stage);
+    eh_status status = eh_string_printf(&facts, "evenhand step keys, version 1, results %d, shards %d: %s\n",
+                                        EH_RESULTS_VERSION, EH_SHARD_VERSION, eh_steps[step].stage);
     if (status == EH_OK) {
         switch (step) {
         case EH_STEP_TOKENIZE:

@@ -118,7 +118,11 @@ static eh_status plan_run(const eh_planned_run *run, const eh_model_outline *out
     EH_TRY(print_cheapest(run));
     if (!device->is_here)
         printf("  %s\n", gpu_note);
-    return eh_step_wanted(run->job, EH_STEP_EVALUATE_AFTER) ? print_evaluation(run) : EH_OK;
+    eh_plan_print_controls(run->job, plan.step_seconds * (double)size->steps / 60);
+    if (eh_step_wanted(run->job, EH_STEP_EVALUATE_AFTER))
+        EH_TRY(print_evaluation(run));
+    eh_plan_print_power(run->job);
+    return EH_OK;
 }
 
 // --- A sweep ------------------------------------------------------------------------------------------------------

@@ -59,4 +59,10 @@ EH_CHECKED eh_status eh_plan_cheapest(const eh_planned_run *run, eh_memory_choic
 EH_CHECKED eh_status eh_plan_more_ranks(const eh_planned_run *run, int *ranks, eh_memory_choice *choice,
                                         eh_plan_of_memory *plan, bool *found);
 
+// --- plan_power.c ---
+// The minimal detectable change of SS, for each data set and group whose shards are there.
+void eh_plan_print_power(const eh_job *job);
+// What the controls add; nothing where there are none.
+void eh_plan_print_controls(const eh_job *job, double training_minutes);
+
 #endif
