@@ -106,6 +106,10 @@ static void test_runs_of_a_sweep_stand_beside_each_other(void **state)
     assert_holds(sweep, "tables/table1.md", "| **Intersentence task** |", true);
     assert_holds(sweep, "tables/table1.tex", "\\multicolumn{3}{c}{before} & \\multicolumn{3}{c}{after}", true);
     assert_holds(sweep, "tables/overview.csv", "\nlarge,control-damage,", true);
+    // The same scores under two seeds: nothing between them, the items' scatter within.
+    assert_holds(sweep, "tables/seeds.md",
+                 "| small | perplexity/held-out | perplexity/bits-per-byte | after - before | 2 |", true);
+    assert_holds(sweep, "tables/seeds.csv", "small,stereoset/likelihood,stereoset/margin,after,2,", true);
     eh_job_deinit(&job);
     eh_test_folder_remove(&folder);
 }
