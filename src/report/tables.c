@@ -220,6 +220,7 @@ static eh_status add_verdict_row(eh_table *table, const char *name, const eh_ver
     EH_TRY(eh_cell_set_estimate(&cells[4], &row->treated, decimals));
     EH_TRY(eh_cell_set_estimate(&cells[5], &row->evidence.effect, decimals));
     cells[5].change = true;
+    cells[5].p = row->p_holm;
     EH_TRY(eh_cell_set_estimate(&cells[6], row->evidence.has_excess ? &row->evidence.excess : NULL, decimals));
     cells[6].change = row->evidence.has_excess;
     if (row->evidence.has_loss)

@@ -35,7 +35,11 @@ eh_verdict eh_verdict_of(const eh_evidence *evidence, const char **reason)
     if (effect.high < 0)
         return conclude(reason, "the treated model is more biased than the base", EH_VERDICT_BACKFIRES);
     if (effect.low <= 0)
-        return conclude(reason, "the effect can't be told from 0, nor from the margin: more items or seeds are needed",
+        return conclude(reason,
+                        evidence->detectable > margin
+                            ? "the effect can't be told from 0, and the change that this n detects is larger than the "
+                              "margin: more items or seeds are needed"
+                            : "the effect can't be told from 0, nor from the margin: more items or seeds are needed",
                         EH_VERDICT_INCONCLUSIVE);
     if (!evidence->has_loss)
         return conclude(reason, "bias fell, but capability was not measured", EH_VERDICT_INCONCLUSIVE);
@@ -122,7 +126,10 @@ static eh_status add_row(const eh_job *job, const eh_results *results, const eh_
     if (excess != NULL)
         row.evidence.excess = estimate_scaled(&excess->differences[figure], sign);
     find_loss(results, before, after, &row.evidence);
-    row.detectable = 2.8 * row.evidence.effect.standard_error;
+    row.detectable = row.evidence.detectable = 2.8 * row.evidence.effect.standard_error;
+    row.p = change->p[figure];
+    row.p_equivalence =
+        eh_equivalence_test(row.evidence.effect.value, row.evidence.effect.standard_error, 0, row.evidence.margin);
     row.verdict = eh_verdict_of(&row.evidence, &row.reason);
     EH_TRY(EH_RESIZE(verdicts->row_count, verdicts->row_count + 1, &verdicts->rows));
     verdicts->rows[verdicts->row_count++] = row;
@@ -152,6 +159,21 @@ static eh_status add_rows(const eh_job *job, const eh_results *results, const eh
     return EH_OK;
 }
 
+static eh_status adjust_for_the_table(eh_verdicts *verdicts)
+{
+    double *p = NULL, *adjusted = NULL;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, EH_ALLOC(verdicts->row_count, &p));
+    EH_TRY_OR(done, EH_ALLOC(verdicts->row_count, &adjusted));
+    for (int64_t r = 0; r < verdicts->row_count; r++) p[r] = verdicts->rows[r].p;
+    EH_TRY_OR(done, eh_adjust_holm(p, verdicts->row_count, adjusted));
+    for (int64_t r = 0; r < verdicts->row_count; r++) verdicts->rows[r].p_holm = adjusted[r];
+done:
+    eh_free(&p);
+    eh_free(&adjusted);
+    return status;
+}
+
 eh_status eh_verdicts_make(const eh_job *job, const eh_results *results, const eh_truth *truth, eh_verdicts *verdicts)
 {
     *verdicts = (eh_verdicts){.instrument_is_sound = true};
@@ -166,7 +188,9 @@ eh_status eh_verdicts_make(const eh_job *job, const eh_results *results, const e
         verdicts->instrument_is_sound = verdicts->instrument_is_sound && verdicts->checks[c].state == EH_CHECK_PASSED;
         verdicts->any_failed = verdicts->any_failed || verdicts->checks[c].state == EH_CHECK_FAILED;
     }
-    return metric == NULL ? EH_OK : add_rows(job, results, metric, verdicts);
+    if (metric != NULL)
+        EH_TRY(add_rows(job, results, metric, verdicts));
+    return adjust_for_the_table(verdicts);
 }
 
 void eh_verdicts_deinit(eh_verdicts *verdicts)

@@ -26,6 +26,7 @@ typedef struct {
     double loss_value;
     double margin;            // of the bias, in the figure's unit
     double capability_margin; // relative
+    double detectable;        // change that this n shows in 4 of 5 runs, in the figure's unit; 0 or NaN: not known
 } eh_evidence;
 
 // Pure. *reason is a sentence without its full stop, static.
@@ -40,7 +41,9 @@ typedef struct {
     eh_evidence evidence;
     eh_verdict verdict;
     const char *reason;
-    double detectable; // minimal detectable change in the figure's unit; NaN where it has none
+    double detectable;    // minimal detectable change in the figure's unit; NaN where it has none
+    double p, p_holm;     // of "no effect", and adjusted within the table (Holm)
+    double p_equivalence; // two one-sided tests: of "the effect is not smaller than the margin"
 } eh_verdict_row;
 
 typedef struct {
