@@ -20,7 +20,7 @@ data:
   - {name: pairs, format: crows-pairs, path: world/pairs.csv, use: train, task: preferred}
   - {name: tests, format: stereoset, path: world/stereoset.json}
   - {name: neutral, format: text, path: world/neutral.txt, use: control, holdout: 0.5}
-train: {epochs: 3, batch: 20, micro_batches: 2, lr: 1.0e-3}
+train: {epochs: 3, batch: 20, micro_batches: 2, lr: 3.0e-4} # gentle: the stronger the noise that matches it, the more its draw decides
 precision: fp32
 evaluate:
   - {metric: stereoset, protocol: likelihood}
@@ -33,6 +33,18 @@ check "a base: $err" equal "$code" 0
 run "$evenhand" run treated.yaml -n 2
 check "a treatment with its controls: $err" equal "$code" 0
 
+# --- What such a run can show, told before it ---
+run "$evenhand" plan treated.yaml --set output=planned
+check 'plan counts the controls' has "$out" 'controls: placebo, reversed, neutral, damage, repeat: 3 trainings more'
+check 'and does not guess' has "$out" 'not tokenized yet: the number of items is not known'
+run "$evenhand" run treated.yaml --set output=planned --step tokenize -n 2
+run "$evenhand" plan treated.yaml --set output=planned
+check '2.8 x 100 sqrt(0.1 / 864)' has "$out" "$(printf '%-28s %8d items: %5.1f pp' tests 864 3.01)"
+check 'of a group' has "$out" "$(printf '%-28s %8d items: %5.1f pp' job 288 5.22)"
+check 'what it means' has "$out" "above the margin: an effect of its size can't be shown with this n"
+run "$evenhand" plan treated.yaml
+check 'with scores before, clusters count' has "$out" 'of the scores before), margin 2 pp'
+
 # --- What the controls are ---
 figure() { # FOLDER PHASE FIGURE: its value over all groups
     awk -F, -v phase="$2" -v name="$3" '$3 == phase && $4 == "" && $5 == name && $7 == "all" && $8 == "" { print $10; exit }' \
@@ -42,7 +54,7 @@ verdict() { grep -F "| all | $2 |" "$1/tables/verdict.md"; }
 holds() { awk "BEGIN { exit !($1) }" || { echo "  not so: $1"; return 1; }; }
 bits=perplexity/bits-per-byte margin=stereoset/margin
 before=$(figure treated before $bits) after=$(figure treated after $bits) damaged=$(figure treated control-damage $bits)
-check 'the treatment costs capability' holds "$after > 1.05 * $before"
+check 'the treatment costs capability' holds "$after > 1.02 * $before"
 check 'the damage costs as much' holds "($damaged - $after)^2 < (0.002 * $after)^2"
 check 'and was found by trials' holds "$(wc -l <treated/control-damage/bisection.csv) > 3"
 check 'the last of which is the one' has "$(tail -1 treated/control-damage/bisection.csv)" "${damaged:0:9}"
