@@ -20,7 +20,7 @@ data:
   - {name: pairs, format: crows-pairs, path: world/pairs.csv, use: train, task: preferred}
   - {name: tests, format: stereoset, path: world/stereoset.json}
   - {name: neutral, format: text, path: world/neutral.txt, use: control, holdout: 0.5}
-train: {epochs: 3, batch: 20, micro_batches: 2, lr: 3.0e-4} # gentle: the stronger the noise that matches it, the more its draw decides
+train: {epochs: 3, batch: 20, micro_batches: 2, lr: 3.0e-4}
 precision: fp32
 evaluate:
   - {metric: stereoset, protocol: likelihood}
@@ -67,10 +67,12 @@ check 'by as many steps' equal "$(tail -1 treated/control-neutral/metrics.csv | 
     "$(tail -1 treated/metrics.csv | cut -d, -f1)"
 check 'the base again gives the same bits' equal "$(figure treated control-repeat $margin)" "$(figure treated before $margin)"
 
-# --- The verdict: final, and the honest one ---
+# --- The verdict is final; which of the words for less bias it is, the noise's draw decides on so small a world ---
 page=$(sed 's/<[^>]*>//g' treated/report.html)
 check 'all checks of the instrument' equal "$(grep -c 'Instrument check, passed' <<<"$page")" 4
-check 'mitigation, at a price' has "$(verdict treated $margin)" '| trade-off: bias fell by more than damage explains'
+check 'less bias than an equally damaged model' holds \
+    "$(figure treated after $margin) < $(figure treated control-damage $margin)"
+check 'a final verdict' has_not "$(verdict treated $margin)" provisional
 
 # --- The same damage on one rank, and after a kill ---
 model=$(sha256sum <treated/control-damage/model/model.safetensors)
