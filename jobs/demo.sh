@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a fresh machine to a result: installs missing packages, builds, and measures an invented world whose biases are
-# known, before and after fine-tuning, on 2 ranks. At most 5 minutes on 2 cores.
+# known, before and after fine-tuning, with controls, on 2 ranks. At most 4 minutes on 2 cores.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash tests/setup.sh build
