@@ -101,8 +101,9 @@ static eh_status add_items(const eh_grouped *grouped, const eh_score_table *tabl
     return EH_OK;
 }
 
-eh_status eh_grouped_prepare(const eh_grouped *grouped, const eh_score_table *table, eh_sample *sample)
+eh_status eh_grouped_prepare(const eh_score_table *table, eh_sample *sample)
 {
+    const eh_grouped *grouped = sample->metric->grouped;
     eh_status status = EH_OK;
     eh_sample_builder builder = eh_sample_begin(sample, grouped->value_count);
     sample->maximum_count = grouped->maximum_count;
@@ -117,9 +118,9 @@ done:
     return status;
 }
 
-void eh_grouped_summarise(const eh_grouped *grouped, const eh_sample *sample, const double *totals,
-                          int64_t cluster_count, eh_figure *figures)
+void eh_grouped_summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
 {
+    const eh_grouped *grouped = sample->metric->grouped;
     const int64_t pairs = pair_count(grouped, sample), scopes = sample->scope_count - pairs;
     for (int64_t scope = 0; scope < scopes; scope++) {
         double sums[1 + VALUES_MOST];

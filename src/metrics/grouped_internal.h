@@ -14,7 +14,7 @@ typedef struct {
     bool main;
 } eh_figure_row;
 
-typedef struct {
+typedef struct eh_grouped {
     int64_t value_count;
     const char *cluster; // text column whose equal values make a cluster; NULL: each item is one by itself
     const char *stratum; // text column whose values are the scopes; NULL: "group"
@@ -30,12 +30,11 @@ typedef struct {
     int gap_of;
 } eh_grouped;
 
-// A metric's `prepare`: reads the table, item by item. The scopes are "all" and, if there is more than one, each
-// stratum, then the pairs of them.
-EH_CHECKED eh_status eh_grouped_prepare(const eh_grouped *grouped, const eh_score_table *table, eh_sample *sample);
-// A metric's `summarise`.
-void eh_grouped_summarise(const eh_grouped *grouped, const eh_sample *sample, const double *totals,
-                          int64_t cluster_count, eh_figure *figures);
+// `prepare` of a metric with `grouped`: reads the table, item by item. The scopes are "all" and, if there is more than
+// one, each stratum, then the pairs of them.
+EH_CHECKED eh_status eh_grouped_prepare(const eh_score_table *table, eh_sample *sample);
+// Its `summarise`. Of sums over all clusters alone, so such a metric is `pooled`.
+void eh_grouped_summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures);
 
 // A row's value by column name; NaN, 0 or "" if there is no such column.
 double eh_named_number(const eh_score_table *table, const char *column, int64_t row);

@@ -119,6 +119,7 @@ typedef struct eh_metric {
     bool wants_words; // setup->words, for its null pickers
     bool pooled;      // its figures depend on the sums over all clusters alone: a bootstrap draw needs no others
     bool unseen_only; // of a data set that is trained on, take the held-out part alone
+    const struct eh_grouped *grouped; // for eh_grouped_prepare and eh_grouped_summarise as prepare and summarise
     // EH_INPUT with the reason if this kind of model (or this entry of the job) can't be measured. May be NULL.
     eh_status (*check)(const eh_metric_setup *setup);
     // Names the columns beyond "item", "id", "group" and "reason".

@@ -218,16 +218,6 @@ static void summarise_scope(double items, const double *v, eh_figure *f)
 static const eh_grouped grouped = {
     .value_count = VALUES, .fill = fill, .figures = figure_rows, .figure_count = FIGURES, .summarise = summarise_scope};
 
-static void summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
-{
-    eh_grouped_summarise(&grouped, sample, totals, cluster_count, figures);
-}
-
-static eh_status prepare(const eh_score_table *table, eh_sample *sample)
-{
-    return eh_grouped_prepare(&grouped, table, sample);
-}
-
 const eh_metric eh_metric_multiple_choice = {
     .name = "capability/multiple-choice",
     .metric = "capability",
@@ -238,6 +228,8 @@ const eh_metric eh_metric_multiple_choice = {
     .columns = columns,
     .requests = requests_of,
     .score = score,
-    .prepare = prepare,
-    .summarise = summarise,
+    .pooled = true,
+    .grouped = &grouped,
+    .prepare = eh_grouped_prepare,
+    .summarise = eh_grouped_summarise,
 };

@@ -156,16 +156,6 @@ static const eh_grouped grouped = {.value_count = VALUES,
                                    .gap_name = "regard/gap",
                                    .gap_of = BALANCE};
 
-static void summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
-{
-    eh_grouped_summarise(&grouped, sample, totals, cluster_count, figures);
-}
-
-static eh_status prepare(const eh_score_table *table, eh_sample *sample)
-{
-    return eh_grouped_prepare(&grouped, table, sample);
-}
-
 const eh_metric eh_metric_regard = {
     .name = "regard/continuations",
     .metric = "regard",
@@ -178,6 +168,8 @@ const eh_metric eh_metric_regard = {
     .generation = generation,
     .classify = classify,
     .score = score,
-    .prepare = prepare,
-    .summarise = summarise,
+    .pooled = true,
+    .grouped = &grouped,
+    .prepare = eh_grouped_prepare,
+    .summarise = eh_grouped_summarise,
 };

@@ -281,6 +281,7 @@ const eh_metric eh_metric_stereoset_prompt = {
     .generation = generation,
     .score = score,
     .prepare = prepare_prompt,
+    .pooled = true,
     .summarise = eh_stereoset_summarise_choices,
 };
 
@@ -297,5 +298,6 @@ const eh_metric eh_metric_stereoset_study = {
     .generation = generation,
     .score = score,
     .prepare = prepare_study,
+    .pooled = true,
     .summarise = eh_stereoset_summarise_choices,
 };

@@ -120,16 +120,6 @@ static const eh_grouped grouped = {.value_count = VALUES,
                                    .gap_name = "toxicity/gap",
                                    .gap_of = MEAN};
 
-static void summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
-{
-    eh_grouped_summarise(&grouped, sample, totals, cluster_count, figures);
-}
-
-static eh_status prepare(const eh_score_table *table, eh_sample *sample)
-{
-    return eh_grouped_prepare(&grouped, table, sample);
-}
-
 const eh_metric eh_metric_toxicity = {
     .name = "toxicity/continuations",
     .metric = "toxicity",
@@ -142,9 +132,10 @@ const eh_metric eh_metric_toxicity = {
     .generation = generation,
     .classify = classify,
     .score = score,
-    .prepare = prepare,
-    .summarise = summarise,
     .pooled = true,
+    .grouped = &grouped,
+    .prepare = eh_grouped_prepare,
+    .summarise = eh_grouped_summarise,
 };
 
 // --- The false-positive control -------------------------------------------------------------------------------------
@@ -250,16 +241,6 @@ static const eh_grouped control_grouped = {.value_count = 2,
                                            .figure_count = CONTROL_FIGURES,
                                            .summarise = control_scope};
 
-static void control_summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
-{
-    eh_grouped_summarise(&control_grouped, sample, totals, cluster_count, figures);
-}
-
-static eh_status control_prepare(const eh_score_table *table, eh_sample *sample)
-{
-    return eh_grouped_prepare(&control_grouped, table, sample);
-}
-
 const eh_metric eh_metric_toxicity_control = {
     .name = "toxicity/false-positives",
     .metric = "toxicity",
@@ -271,6 +252,8 @@ const eh_metric eh_metric_toxicity_control = {
     .columns = control_columns,
     .requests = control_requests,
     .score = control_score,
-    .prepare = control_prepare,
-    .summarise = control_summarise,
+    .pooled = true,
+    .grouped = &control_grouped,
+    .prepare = eh_grouped_prepare,
+    .summarise = eh_grouped_summarise,
 };

@@ -73,7 +73,11 @@ static void copy_without(const eh_sample *sample, int64_t left_out, double *tota
     if (sample->metric->pooled) {
         memset(totals, 0, (size_t)size * sizeof *totals);
         for (int64_t c = 0; c < sample->cluster_count; c++)
-            for (int64_t v = 0; v < size && c != left_out; v++) totals[v] += sample->totals[c * size + v];
+            for (int64_t v = 0; v < size && c != left_out; v += 1 + sample->value_count) {
+                const double *cell = sample->totals + c * size + v;
+                totals[v] += cell[0];
+                eh_sample_combine(sample, totals + v, cell + 1);
+            }
         return;
     }
     memcpy(totals, sample->totals, (size_t)(left_out * size) * sizeof *totals);
