@@ -41,18 +41,6 @@ typedef struct {
 
 // --- What capability is --------------------------------------------------------------------------------------------
 
-static bool takes_format(const eh_metric *metric, const char *format)
-{
-    const size_t size = strlen(format);
-    for (const char *word = metric->formats; *word != '\0'; word += strspn(word, " ")) {
-        const size_t length = strcspn(word, " ");
-        if (length == size && memcmp(word, format, size) == 0)
-            return true;
-        word += length;
-    }
-    return false;
-}
-
 // The first entry of `evaluate:` that measures perplexity, on the first data set that it takes.
 static eh_status find_capability(damage *d)
 {
@@ -65,8 +53,9 @@ static eh_status find_capability(damage *d)
         d->settings = entry;
         for (int64_t s = 0; s < job->data_count && d->data == NULL; s++) {
             const eh_job_data *data = &job->data[s];
-            const bool meant = entry->data != NULL ? strcmp(entry->data, data->name) == 0
-                                                   : takes_format(d->metric, data->format) && eh_data_is_measured(data);
+            const bool meant = entry->data != NULL
+                                   ? strcmp(entry->data, data->name) == 0
+                                   : eh_metric_takes(d->metric, data->format) && eh_data_is_measured(data);
             d->data = meant ? data : NULL;
         }
     }
@@ -140,21 +129,9 @@ static eh_status save(damage *d, double strength)
 static eh_status evaluate(damage *d, eh_model *model, eh_score_table *table)
 {
     eh_encoding encoding = {0};
-    eh_metric_setup setup = {.job = &d->stage.job,
-                             .settings = d->settings,
-                             .data_format = d->data->format,
-                             .tokenizer = d->tokenizer,
-                             .kind = eh_model_kind_of(model),
-                             .head = eh_model_head(model),
-                             .model_type = eh_model_type(model),
-                             .special = eh_model_special_ids(model),
-                             .max_length = eh_model_max_length(model),
-                             .seed = d->stage.job.seed,
-                             .model_sha256 = "",
-                             .data_key = "",
-                             .encoding = &encoding};
-    static const char *const masks[] = {"[MASK]", "<mask>"};
-    for (int m = 0; m < 2 && setup.special.mask < 0; m++) setup.special.mask = eh_tokenizer_id(d->tokenizer, masks[m]);
+    eh_metric_setup setup =
+        eh_metric_setup_for(&d->stage.job, d->settings, d->data->format, model, d->tokenizer, &encoding);
+    setup.model_sha256 = setup.data_key = ""; // of the journal, and there is none
     eh_status status = d->metric->check == NULL ? EH_OK : d->metric->check(&setup);
     if (status == EH_OK)
         status = eh_score_table_init(d->metric->name, table);
@@ -274,26 +251,14 @@ static eh_status try_strength(damage *d, const eh_bisection *search, double *val
 
 // --- The whole -----------------------------------------------------------------------------------------------------
 
-static eh_status open_tokenizer(damage *d)
-{
-    eh_string path = {0};
-    EH_TRY(eh_stage_tokenizer_folder(&d->stage, &d->tokenizer_folder));
-    if (d->tokenizer_folder == NULL)
-        return eh_error(EH_INPUT, "%s: which tokenizer? Give model.tokenizer", d->stage.job.path);
-    eh_status status = eh_string_printf(&path, "%s/tokenizer.json", d->tokenizer_folder);
-    if (status == EH_OK)
-        status = eh_tokenizer_open(path.bytes, &d->tokenizer);
-    eh_string_deinit(&path);
-    return status;
-}
-
 static eh_status prepare_alone(damage *d, double values[2])
 {
     char *shards = NULL, *place = NULL;
     EH_TRY(find_capability(d));
     EH_TRY(read_capability(d, "before", &values[0]));
     EH_TRY(read_capability(d, "after", &values[1]));
-    EH_TRY(open_tokenizer(d));
+    EH_TRY(eh_stage_tokenizer_folder(&d->stage, &d->tokenizer_folder));
+    EH_TRY(eh_stage_open_tokenizer(&d->stage, d->tokenizer_folder, &d->tokenizer));
     EH_TRY(eh_stage_path(&d->stage, &d->model_folder, "control-damage/model"));
     EH_TRY(eh_stage_path(&d->stage, &shards, "shards"));
     eh_status status = eh_shards_read(shards, d->data->name, &d->examples);

@@ -25,18 +25,6 @@ typedef struct {
     double busy; // seconds that this rank worked on items
 } evaluation;
 
-static eh_status open_tokenizer(const eh_stage *stage, const char *folder, eh_tokenizer **tokenizer)
-{
-    eh_string path = {0};
-    if (folder == NULL)
-        return eh_error(EH_INPUT, "%s: which tokenizer? Give model.tokenizer", stage->job.path);
-    eh_status status = eh_string_printf(&path, "%s/tokenizer.json", folder);
-    if (status == EH_OK)
-        status = eh_tokenizer_open(path.bytes, tokenizer);
-    eh_string_deinit(&path);
-    return status;
-}
-
 static bool measures_base(const eh_stage *stage)
 {
     return strcmp(stage->phase, "before") == 0 || strcmp(stage->phase, "control-repeat") == 0;
@@ -106,7 +94,7 @@ static eh_status prepare(evaluation *e)
     EH_TRY(open_model(e));
     eh_status status = eh_stage_tokenizer_folder(e->stage, &folder);
     if (status == EH_OK)
-        status = open_tokenizer(e->stage, folder, &e->tokenizer);
+        status = eh_stage_open_tokenizer(e->stage, folder, &e->tokenizer);
     eh_free(&folder);
     if (status == EH_OK)
         status = eh_model_digest(e->model, e->digest);
@@ -120,21 +108,10 @@ static eh_status prepare(evaluation *e)
 static eh_metric_setup setup_of(evaluation *e, const eh_job_metric *settings, const char *data_format,
                                 const eh_model *model, const char *digest)
 {
-    eh_metric_setup setup = {.job = &e->stage->job,
-                             .settings = settings,
-                             .data_format = data_format,
-                             .tokenizer = e->tokenizer,
-                             .kind = eh_model_kind_of(model),
-                             .head = eh_model_head(model),
-                             .model_type = eh_model_type(model),
-                             .special = eh_model_special_ids(model),
-                             .max_length = eh_model_max_length(model),
-                             .seed = e->stage->job.seed,
-                             .model_sha256 = digest,
-                             .base_sha256 = e->base_digest[0] == '\0' ? NULL : e->base_digest,
-                             .encoding = &e->encoding};
-    static const char *const masks[] = {"[MASK]", "<mask>"};
-    for (int m = 0; m < 2 && setup.special.mask < 0; m++) setup.special.mask = eh_tokenizer_id(e->tokenizer, masks[m]);
+    eh_metric_setup setup =
+        eh_metric_setup_for(&e->stage->job, settings, data_format, model, e->tokenizer, &e->encoding);
+    setup.model_sha256 = digest;
+    setup.base_sha256 = e->base_digest[0] == '\0' ? NULL : e->base_digest;
     return setup;
 }
 
@@ -221,7 +198,7 @@ static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const
     if ((metric->answers & EH_CLASSES) == 0 || settings->classifier == NULL)
         return EH_OK;
     EH_TRY(eh_model_open(e->stage->backend, settings->classifier, EH_F32, EH_FOR_INFERENCE, &in->classifier));
-    return open_tokenizer(e->stage, settings->classifier, &in->classifier_tokenizer);
+    return eh_stage_open_tokenizer(e->stage, settings->classifier, &in->classifier_tokenizer);
 }
 
 // data NULL: the metric's own items.
@@ -271,18 +248,6 @@ done:
     return status;
 }
 
-static bool takes(const eh_metric *metric, const char *format)
-{
-    const size_t length = strlen(format);
-    for (const char *word = metric->formats; *word != '\0'; word += strspn(word, " ")) {
-        const size_t size = strcspn(word, " ");
-        if (size == length && memcmp(word, format, size) == 0)
-            return true;
-        word += size;
-    }
-    return false;
-}
-
 static eh_status measure_all(evaluation *e, const eh_job_metric *settings)
 {
     const eh_job *job = &e->stage->job;
@@ -295,9 +260,9 @@ static eh_status measure_all(evaluation *e, const eh_job_metric *settings)
         const eh_job_data *data = &job->data[d];
         const bool named = settings->data != NULL && strcmp(settings->data, data->name) == 0;
         const bool seen = !eh_data_is_measured(data) && (metric->unseen_only || data->use == EH_USE_CONTROL);
-        if (settings->data != NULL ? !named : !takes(metric, data->format) || seen)
+        if (settings->data != NULL ? !named : !eh_metric_takes(metric, data->format) || seen)
             continue;
-        if (!takes(metric, data->format))
+        if (!eh_metric_takes(metric, data->format))
             return eh_error(EH_INPUT, "%s: metric '%s' can't measure data set '%s' of format '%s'; it takes: %s",
                             job->path, metric->name, data->name, data->format, metric->formats);
         const eh_status status = measure(e, settings, metric, data);

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "core/memory.h"
-#include "text/tokenizer.h"
 
 static eh_status tokenizer_folder(const eh_job *job, char **folder)
 {
@@ -122,23 +121,30 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
     return eh_comm_agree(stage->comm, status);
 }
 
+eh_status eh_stage_open_tokenizer(const eh_stage *stage, const char *folder, eh_tokenizer **tokenizer)
+{
+    eh_string path = {0};
+    if (folder == NULL)
+        return eh_error(EH_INPUT, "%s: which tokenizer? Give model.tokenizer", stage->job.path);
+    eh_status status = eh_string_printf(&path, "%s/tokenizer.json", folder);
+    if (status == EH_OK)
+        status = eh_tokenizer_open(path.bytes, tokenizer);
+    eh_string_deinit(&path);
+    return status;
+}
+
 eh_status eh_stage_find_mask(const eh_stage *stage, eh_special_ids *special)
 {
     char *folder = NULL;
-    eh_string path = {0};
     eh_tokenizer *tokenizer = NULL;
     eh_status status = EH_OK;
     EH_TRY_OR(done, tokenizer_folder(&stage->job, &folder));
     if (folder == NULL || special->mask >= 0)
         goto done;
-    EH_TRY_OR(done, eh_string_printf(&path, "%s/tokenizer.json", folder));
-    EH_TRY_OR(done, eh_tokenizer_open(path.bytes, &tokenizer));
-    special->mask = eh_tokenizer_id(tokenizer, "[MASK]");
-    if (special->mask < 0)
-        special->mask = eh_tokenizer_id(tokenizer, "<mask>");
+    EH_TRY_OR(done, eh_stage_open_tokenizer(stage, folder, &tokenizer));
+    special->mask = eh_tokenizer_mask(tokenizer);
 done:
     eh_tokenizer_close(&tokenizer);
-    eh_string_deinit(&path);
     eh_free(&folder);
     return status;
 }

@@ -4,6 +4,7 @@
 
 #include "model/model.h"
 #include "stage.h"
+#include "text/tokenizer.h"
 
 // Opens model.path, or makes model.architecture with model.config: model_type and vocab_size (of model.tokenizer) are
 // filled in where the config lacks them. Needs eh_stage_backend first. Collective; all ranks get the same status.
@@ -13,6 +14,8 @@ EH_CHECKED eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, 
 EH_CHECKED eh_status eh_starting_config(const eh_job *job, bool may_lack_tokenizer, char **text);
 // Folder of the starting model's tokenizer files (eh_free), NULL if the job names none. Not collective.
 EH_CHECKED eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder);
+// Opens the tokenizer of a folder; EH_INPUT where there is none. Not collective.
+EH_CHECKED eh_status eh_stage_open_tokenizer(const eh_stage *stage, const char *folder, eh_tokenizer **tokenizer);
 // The mask token's id, which published config.json files leave out, from the starting model's tokenizer; stays as it is
 // where that names none. Not collective.
 EH_CHECKED eh_status eh_stage_find_mask(const eh_stage *stage, eh_special_ids *special);

@@ -62,10 +62,9 @@ static eh_status read_special(const char *where, const json_t *config, eh_text_m
 {
     static const char *const starts[] = {"<s>", "<|endoftext|>", "[CLS]", NULL};
     static const char *const ends[] = {"</s>", "<|endoftext|>", "[SEP]", NULL};
-    static const char *const masks[] = {"[MASK]", "<mask>", NULL};
     EH_TRY(special_id(where, config, "bos_token_id", starts, model->tokenizer, &model->start));
     EH_TRY(special_id(where, config, "eos_token_id", ends, model->tokenizer, &model->end));
-    model->mask = first_token(model->tokenizer, masks);
+    model->mask = eh_tokenizer_mask(model->tokenizer);
     if (model->start < 0)
         model->start = model->end;
     if (model->family != EH_FAMILY_MASKED && model->end < 0)

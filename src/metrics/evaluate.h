@@ -24,6 +24,10 @@ typedef struct {
     double seconds_working; // out: time that this rank spent until it ran out of items
 } eh_evaluator;
 
+// The setup of an entry of `evaluate:` for a model and its tokenizer, all borrowed; digests and what only some metrics
+// need are left for the caller.
+eh_metric_setup eh_metric_setup_for(const eh_job *job, const eh_job_metric *settings, const char *data_format,
+                                    const eh_model *model, const eh_tokenizer *tokenizer, eh_encoding *encoding);
 // This rank's rows of all items of the data set are appended to `table`, whose columns are made here. Collective. A
 // rank that fails inside ends all ranks (eh_comm_abort).
 EH_CHECKED eh_status eh_evaluate(eh_evaluator *evaluator, const eh_metric *metric, const eh_metric_setup *setup,

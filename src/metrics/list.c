@@ -56,3 +56,15 @@ eh_status eh_metric_sample(const eh_score_table *table, eh_sample *sample)
         eh_sample_deinit(sample);
     return status;
 }
+
+bool eh_metric_takes(const eh_metric *metric, const char *format)
+{
+    const size_t length = strlen(format);
+    for (const char *word = metric->formats; *word != '\0'; word += strspn(word, " ")) {
+        const size_t size = strcspn(word, " ");
+        if (size == length && memcmp(word, format, size) == 0)
+            return true;
+        word += size;
+    }
+    return false;
+}

@@ -141,6 +141,8 @@ typedef struct eh_metric {
 
 // The metric of an entry of `evaluate:`; EH_INPUT naming the ones there are.
 EH_CHECKED eh_status eh_metric_find(const char *metric, const char *protocol, const eh_metric **found);
+// Whether `format` is among the metric's.
+bool eh_metric_takes(const eh_metric *metric, const char *format);
 // The metric that made a table ("stereoset/likelihood", or "stereoset/likelihood@DATA" where a job measures several
 // data sets by one metric); NULL if there is none.
 const eh_metric *eh_metric_of_table(const char *table_name);

@@ -520,6 +520,12 @@ int32_t eh_tokenizer_id(const eh_tokenizer *tokenizer, const char *token)
     return eh_vocabulary_find(&tokenizer->model.vocabulary, token, size);
 }
 
+int32_t eh_tokenizer_mask(const eh_tokenizer *tokenizer)
+{
+    const int32_t id = eh_tokenizer_id(tokenizer, "[MASK]");
+    return id >= 0 ? id : eh_tokenizer_id(tokenizer, "<mask>");
+}
+
 const char *eh_tokenizer_token(const eh_tokenizer *tokenizer, int32_t id)
 {
     size_t size = 0;

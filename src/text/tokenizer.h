@@ -59,6 +59,7 @@ EH_CHECKED eh_status eh_tokenizer_decode(const eh_tokenizer *tokenizer, const in
 
 int64_t eh_tokenizer_vocab_size(const eh_tokenizer *tokenizer);            // with added tokens
 int32_t eh_tokenizer_id(const eh_tokenizer *tokenizer, const char *token); // -1 if there is none
+int32_t eh_tokenizer_mask(const eh_tokenizer *tokenizer); // of "[MASK]" or "<mask>", -1 if there is neither
 const char *eh_tokenizer_token(const eh_tokenizer *tokenizer,
                                int32_t id);                              // NULL if there is none; as long as it is open
 bool eh_tokenizer_is_special(const eh_tokenizer *tokenizer, int32_t id); // an added token marked special
