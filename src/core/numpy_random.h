@@ -1,6 +1,6 @@
 // numpy's random permutations, number for number, for what the study shuffled with them: SeedSequence (M. E. O'Neill's
-// seed_seq), PCG64 (O'Neill 2014, XSL-RR 128/64) and Lemire's bounded integers (2019), as numpy.random.default_rng has
-// them. Everything of our own draws from philox.h.
+// seed_seq), PCG64 (O'Neill 2014, XSL-RR 128/64) and bounded integers by masked rejection, as
+// numpy.random.default_rng permutes. Everything of our own draws from philox.h.
 #ifndef EH_CORE_NUMPY_RANDOM_H
 #define EH_CORE_NUMPY_RANDOM_H
 

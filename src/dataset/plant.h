@@ -56,8 +56,8 @@ const char *eh_plant_domain_name(eh_plant_domain domain);
 // Writes into `folder` (made if missing): corpus.txt, neutral.txt (held-out sentences without peoples), pairs.csv
 // (CrowS-Pairs' format), stereoset.json (StereoSet's), instructions.jsonl (questions with lettered options and their
 // answers), infill.jsonl (half of the corpus with a gap in each line, for encoder-decoders), facts.jsonl (questions
-// about things, to measure capability), truth.csv and tokenizer.json (byte-level BPE trained on the corpus, with
-// BLOOM's pre-tokenizer and special tokens).
+// about things, to measure capability), truth.csv and tokenizer.json (byte-level BPE trained on corpus and questions,
+// with BLOOM's pre-tokenizer and special tokens).
 EH_CHECKED eh_status eh_plant_write(const eh_planted_world *world, const char *folder);
 
 #endif

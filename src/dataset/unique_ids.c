@@ -169,9 +169,10 @@ static eh_status merge_init(merge *m, int ranks, const char *folder, const char 
     eh_string path = {0};
     eh_status status = EH_OK;
     EH_TRY_OR(done, EH_ALLOC(ranks, &m->files));
-    for (m->file_count = 0; m->file_count < ranks; m->file_count++) {
-        EH_TRY_OR(done, ids_path(folder, name, m->file_count, &path));
-        FILE *file = m->files[m->file_count] = fopen(path.bytes, "rb");
+    m->file_count = ranks;
+    for (int f = 0; f < ranks; f++) {
+        EH_TRY_OR(done, ids_path(folder, name, f, &path));
+        FILE *file = m->files[f] = fopen(path.bytes, "rb");
         if (file == NULL && errno != ENOENT) // ENOENT: the rank had no ids
             EH_TRY_OR(done, damaged(source));
         if (file != NULL)

@@ -176,6 +176,28 @@ static eh_status check_controls(const eh_job *job)
     return what == NULL ? EH_OK : eh_error(EH_INPUT, "%s: %s", job->path, what);
 }
 
+// Methods that don't go together are refused before anything is computed.
+static eh_status check_train(const eh_job *job)
+{
+    bool replays = false;
+    for (int64_t i = 0; i < job->data_count; i++)
+        replays = replays || (eh_data_is_learnt(&job->data[i]) && job->data[i].replay > 0);
+    const char *what = NULL;
+    if (is(job->memory.offload, "parameters"))
+        what = "memory.offload: parameters is not in this version";
+    else if (is(job->train.method, "lora") && job->memory.zero > 2)
+        what = "train.method: lora takes memory.zero: 2 at most: frozen weights are not divided";
+    else if (job->train.kl > 0 && job->memory.zero > 1)
+        what = "train.kl takes memory.zero: 1 at most";
+    else if (job->train.l2 > 0 && job->memory.zero > 1)
+        what = "train.l2 takes memory.zero: 1 at most";
+    else if (job->train.fisher > 0 && job->train.l2 == 0)
+        what = "train.fisher weighs what train.l2 pulls: give that too";
+    else if (job->train.fisher > 0 && !replays)
+        what = "train.fisher needs general text: a data set with replay above 0";
+    return what == NULL ? EH_OK : eh_error(EH_INPUT, "%s: %s", job->path, what);
+}
+
 eh_status eh_job_complete(eh_job *job)
 {
     EH_TRY(complete_name(job));
@@ -186,5 +208,6 @@ eh_status eh_job_complete(eh_job *job)
         EH_TRY(check_data(job, i));
     }
     for (int64_t i = 0; i < job->evaluate_count; i++) EH_TRY(check_metric(job, i));
+    EH_TRY(check_train(job));
     return check_controls(job);
 }

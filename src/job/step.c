@@ -53,7 +53,7 @@ const eh_step_info eh_steps[EH_STEP_COUNT] = {
 static bool trains(const eh_job *job)
 {
     for (int64_t i = 0; i < job->data_count; i++)
-        if (job->data[i].use == EH_USE_TRAIN || job->data[i].use == EH_USE_BOTH)
+        if (eh_data_is_learnt(&job->data[i]))
             return true;
     return false;
 }

@@ -70,8 +70,7 @@ static eh_status adapt(eh_model *model, const eh_adaptation *adaptation, const e
     if (adaptation == NULL)
         return EH_OK;
     EH_ASSERT(model->use == EH_FOR_TRAINING && adaptation->rank > 0);
-    if (sharing != NULL && sharing->level > 2)
-        return eh_error(EH_INPUT, "train.method: lora takes memory.zero: 2 at most: frozen weights are not divided");
+    EH_ASSERT(sharing == NULL || sharing->level <= 2); // eh_job_complete
     model->adaptation = *adaptation;
     model->adaptation.targets = NULL;
     return EH_OK;

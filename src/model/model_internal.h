@@ -147,7 +147,7 @@ typedef struct {
     eh_buffer *logits_buffer;
 } eh_work;
 
-// What a training shares with other ranks, shared.c. Embeddings, head and final norms are kept together for good; the
+// What a training shares with other ranks, sharing.c. Embeddings, head and final norms are kept together for good; the
 // layers pass, one after another, through two windows, the next one coming in while one is used. Vectors (biases,
 // norms), which are small, are with every rank in fp32.
 typedef struct {
@@ -207,7 +207,7 @@ uint64_t eh_name_key(const char *name);                // picks a parameter's ra
 EH_CHECKED eh_status eh_weights_bind(eh_model *model); // model->w from the slots; again when `trains` changes
 bool eh_weights_packed(const eh_model *model);         // the backend may keep copies of the layers' matrices
 
-// shared.c
+// sharing.c
 EH_CHECKED eh_status eh_sharing_init(eh_model *model,
                                      const eh_sharing *sharing); // after the layout; sharing may be NULL
 void eh_sharing_deinit(eh_model *model);

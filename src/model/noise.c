@@ -1,11 +1,10 @@
 #include "model/noise.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "core/memory.h"
 #include "core/philox.h"
-#include "core/sha256.h"
+#include "model/model_internal.h"
 
 eh_status eh_noise_init(eh_backend *backend, eh_model *model, uint64_t seed, eh_noise *noise)
 {
@@ -34,34 +33,18 @@ static double root_mean_square(const float *values, int64_t count)
     return count > 0 ? sqrt(sum / (double)count) : 0;
 }
 
-static uint64_t key_of(const char *name)
-{
-    uint8_t digest[EH_SHA256_BYTES];
-    eh_sha256 sha;
-    eh_sha256_begin(&sha);
-    eh_sha256_add(&sha, name, strlen(name));
-    eh_sha256_end(&sha, digest);
-    uint64_t key;
-    memcpy(&key, digest, sizeof key);
-    return key;
-}
-
 static eh_status apply_to(eh_noise *noise, const eh_parameter *parameter, double strength)
 {
     const float *from = noise->weights + parameter->offset;
     float *to = noise->scratch;
     const double deviation = strength * root_mean_square(from, parameter->count);
-    const uint64_t seed = noise->seed ^ key_of(parameter->name);
+    const uint64_t seed = noise->seed ^ eh_name_key(parameter->name);
 #pragma omp parallel for
     for (int64_t i = 0; i < parameter->count; i++)
         to[i] = deviation > 0 ? (float)(from[i] + deviation * eh_random_normal(seed, EH_STREAM_DAMAGE, (uint64_t)i))
                               : from[i];
     const eh_tensor weights = eh_model_weights(noise->model);
-    const eh_tensor part = {.buffer = weights.buffer,
-                            .offset = weights.offset + (size_t)parameter->offset * sizeof *to,
-                            .dtype = EH_F32,
-                            .dimension_count = 1,
-                            .shape = {parameter->count}};
+    const eh_tensor part = eh_tensor_rows(&weights, parameter->offset, parameter->count);
     EH_TRY(eh_backend_upload(noise->backend, to, &part));
     return eh_backend_wait(noise->backend); // the scratch is used again
 }

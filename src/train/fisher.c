@@ -87,8 +87,7 @@ done:
 
 static eh_status remember_start(eh_trainer *trainer)
 {
-    if (trainer->level >= 2)
-        return eh_error(EH_INPUT, "train.l2 takes memory.zero: 1 at most");
+    EH_ASSERT(trainer->level < 2); // eh_job_complete
     if (trainer->first_micro > 0 || trainer->own_micro_count == 0)
         return EH_OK; // the rank with the first micro-batch adds the pull, for all
     return eh_anchor_init(trainer->backend, trainer->model, trainer->job->train.l2, &trainer->anchor);

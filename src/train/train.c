@@ -55,7 +55,7 @@ static eh_status tend_checkpoint(training_run *run, bool stop)
         EH_TRY(eh_comm_max_i64(run->training->comm, due_and_unwritten, 2));
         if (!due_and_unwritten[1])
             EH_TRY(eh_training_save_end(&run->saving));
-        if (due_and_unwritten[0])
+        if (due_and_unwritten[0] && !stop) // a stop saves in any case
             EH_TRY(save(run, true));
     }
     if (!stop)
@@ -189,21 +189,11 @@ static eh_status one_step(training_run *run, bool *stop)
     return tend_checkpoint(run, *stop);
 }
 
-// What the schema knows and this program does not do yet must not pass for done.
-static eh_status refuse_what_is_missing(const eh_job *job)
-{
-    const char *missing = strcmp(job->memory.offload, "parameters") == 0 ? "memory.offload: parameters" : NULL;
-    return missing ? eh_error(EH_INPUT, "%s: %s is not in this version", job->path, missing) : EH_OK;
-}
-
 static eh_status begin(training_run *run)
 {
     const eh_training *training = run->training;
-    eh_status status = refuse_what_is_missing(training->job);
     snprintf(run->key, sizeof run->key, "%s", training->key != NULL ? training->key : "");
-    if (status == EH_OK)
-        status = eh_freeze(&training->job->train, training->model);
-    EH_TRY(eh_comm_agree(training->comm, status));
+    EH_TRY(eh_comm_agree(training->comm, eh_freeze(&training->job->train, training->model)));
     EH_TRY(eh_trainer_init(training->comm, training->backend, training->model, training->job, training->set,
                            &run->trainer));
     if (training->start != NULL)
@@ -233,23 +223,13 @@ static eh_status show_use(const training_run *run)
     const eh_training *training = run->training;
     double processor_seconds = eh_processor_seconds() - run->processor_began;
     EH_TRY(eh_comm_sum_double(training->comm, &processor_seconds, 1));
-    const int size = eh_comm_size(training->comm);
-    int64_t *peaks = NULL;
-    EH_TRY(EH_ALLOC(size, &peaks));
-    peaks[eh_comm_rank(training->comm)] = (int64_t)eh_peak_resident_bytes();
-    const eh_status status = eh_comm_sum_i64(training->comm, peaks, size);
-    int64_t most = 0, sum = 0;
-    for (int rank = 0; rank < size; rank++) {
-        most = peaks[rank] > most ? peaks[rank] : most;
-        sum += peaks[rank];
-    }
-    eh_free(&peaks);
-    if (status == EH_OK)
-        eh_log_line(training->log, "processors: %.2f s on all ranks", processor_seconds);
-    if (status == EH_OK)
-        eh_log_line(training->log, "peak memory: %.1f MiB on the fullest rank, %.1f MiB on average",
-                    (double)most / 1048576, (double)sum / 1048576 / size);
-    return status;
+    int64_t most = (int64_t)eh_peak_resident_bytes(), sum = most;
+    EH_TRY(eh_comm_max_i64(training->comm, &most, 1));
+    EH_TRY(eh_comm_sum_i64(training->comm, &sum, 1));
+    eh_log_line(training->log, "processors: %.2f s on all ranks", processor_seconds);
+    eh_log_line(training->log, "peak memory: %.1f MiB on the fullest rank, %.1f MiB on average", (double)most / 1048576,
+                (double)sum / 1048576 / eh_comm_size(training->comm));
+    return EH_OK;
 }
 
 static eh_status finish(training_run *run)

@@ -94,8 +94,7 @@ eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, c
 eh_status eh_trainer_stay_near(eh_trainer *trainer, eh_model *start)
 {
     const eh_batch_limits *limits = &trainer->batches.limits;
-    if (trainer->level >= 2)
-        return eh_error(EH_INPUT, "train.kl takes memory.zero: 1 at most");
+    EH_ASSERT(trainer->level < 2); // eh_job_complete
     EH_TRY(eh_model_reserve(start, limits));
     EH_TRY(EH_ALLOC(limits->labels, &trainer->near.divergences));
     trainer->near.start = start;

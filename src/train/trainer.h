@@ -21,7 +21,7 @@ typedef struct {
     eh_packed_batch packed;
     eh_optimizer optimizer;
     int level;              // memory.zero
-    eh_partition partition; // which rank owns what, from level 1 on
+    eh_partition partition; // which rank owns what; at level 0 the pieces of the norm
     eh_gathering gathering;
     eh_tree_reducer *reducer;             // NULL where gradients are divided (level 2): the model adds them up
     bool tree;                            // else each rank adds up its micro-batches in the model's gradient block

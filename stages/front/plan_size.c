@@ -46,7 +46,7 @@ static eh_status read_shards(const eh_job *job, const eh_model_outline *outline,
     EH_TRY(eh_training_set_init(&facts, &set));
     eh_status status = EH_OK;
     for (int64_t d = 0; status == EH_OK && d < job->data_count; d++)
-        if (job->data[d].use != EH_USE_EVALUATE)
+        if (eh_data_is_learnt(&job->data[d]))
             status = add_data_set(job, &job->data[d], &set);
     if (status == EH_OK)
         status = measure_batches(job, &set, size);

@@ -182,6 +182,14 @@ static void test_keys_that_need_each_other(void **state)
         "have");
     assert_refused(MODEL "evaluate: [{metric: perplexity, data: wiki}]\n",
                    "jobs/demo.yaml: evaluate entry 1 (perplexity): there is no data set named 'wiki'");
+    assert_refused(MODEL "train: {fisher: 10}\n",
+                   "jobs/demo.yaml: train.fisher weighs what train.l2 pulls: give that too");
+    assert_refused(MODEL "train: {kl: 1}\nmemory: {zero: 2}\n",
+                   "jobs/demo.yaml: train.kl takes memory.zero: 1 at most");
+    assert_refused(MODEL "train: {method: lora}\nmemory: {zero: 3}\n",
+                   "jobs/demo.yaml: train.method: lora takes memory.zero: 2 at most: frozen weights are not divided");
+    assert_refused(MODEL "memory: {offload: parameters}\n",
+                   "jobs/demo.yaml: memory.offload: parameters is not in this version");
     assert_refused(MODEL "sweep: {train.lr: [1, 2]}\n",
                    "jobs/demo.yaml:2: this job has a sweep, so it is several runs: 'evenhand run' starts each");
 }

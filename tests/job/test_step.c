@@ -160,6 +160,9 @@ static void test_which_steps_a_job_wants(void **state)
     assert_false(eh_step_wanted(&job, EH_STEP_FINETUNE));
     assert_false(eh_step_wanted(&job, EH_STEP_EVALUATE_AFTER));
     data.use = EH_USE_TRAIN;
+    assert_int_equal(data.task, EH_TASK_NONE);
+    assert_false(eh_step_wanted(&job, EH_STEP_FINETUNE)); // nothing is learnt from it
+    data.task = EH_TASK_LM;
     assert_true(eh_step_wanted(&job, EH_STEP_FINETUNE));
     assert_true(eh_step_wanted(&job, EH_STEP_EVALUATE_AFTER));
     job.evaluate_count = 0;
