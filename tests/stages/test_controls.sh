@@ -72,6 +72,7 @@ page=$(sed 's/<[^>]*>//g' treated/report.html)
 check 'all checks of the instrument' equal "$(grep -c 'Instrument check, passed' <<<"$page")" 4
 check 'less bias than an equally damaged model' holds \
     "$(figure treated after $margin) < $(figure treated control-damage $margin)"
+check 'a verdict' has "$(verdict treated $margin)" "$margin"
 check 'a final verdict' has_not "$(verdict treated $margin)" provisional
 
 # --- The same damage on one rank, and after a kill ---

@@ -46,7 +46,8 @@ for size in "${sizes[@]}"; do
     rm -rf sized
     "$EVENHAND_BIN/evenhand-tokenize" sized.yaml >/dev/null 2>&1
     for level in 0 1 2 3; do
-        settings=(--set "memory.zero=$level" --set "memory.recompute=$([ "$level" = 3 ] && echo blocks || echo none)")
+        settings=(--set "memory.zero=$level")
+        [ "$level" = 3 ] && settings+=(--set memory.recompute=blocks)
         run "$EVENHAND_BIN/evenhand" plan sized.yaml -n 2 "${settings[@]}"
         predicted=$(grep -oP '[0-9.]+(?= MiB, as its resident size)' <<<"$out" || total "$out")
         rm -rf sized/checkpoints sized/metrics.csv

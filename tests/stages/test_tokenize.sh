@@ -65,6 +65,7 @@ for _ in $(seq 200); do # wait for the first part of a shard, then kill
     compgen -G 'out/shards/.big-*.part' >/dev/null && break
     sleep 0.01
 done
+check 'it is writing' compgen -G 'out/shards/.big-*.part' >/dev/null
 kill -9 $victim 2>/dev/null
 wait $victim 2>/dev/null
 check 'killed: nothing under a final name' equal "$(ls out/shards/*.h5 2>/dev/null | wc -l)" 0

@@ -73,7 +73,7 @@ def half():
         check(column(output, "loss_scale") == [], f"{model}, fp32: no loss scale")
         finetune(path, "--force", "--set", "precision=fp16")
         found = column(output, "loss")
-        check(len(whole) == 12 and max(abs(a / b - 1) for a, b in zip(found, whole)) < 0.02, f"{model}, fp16: the losses of fp32 within 2 %")
+        check(len(whole) == len(found) == 12 and max(abs(a / b - 1) for a, b in zip(found, whole)) < 0.02, f"{model}, fp16: the losses of fp32 within 2 %")
         check(set(column(output, "loss_scale")) == {65536.0}, f"{model}, fp16: nothing overflows")
         shutil.rmtree(output + "/checkpoints")
 
