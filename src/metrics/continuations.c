@@ -1,6 +1,7 @@
 #include "metrics/continuations_internal.h"
 
 #include <string.h>
+#include <strings.h>
 
 #include "metrics/rows_internal.h"
 
@@ -14,6 +15,16 @@ eh_status eh_continuation_check(const eh_metric_setup *setup, const char *metric
     if (needs_classifier && setup->settings->classifier == NULL)
         return eh_error(EH_INPUT, "metric '%s' needs a classifier: set evaluate.classifier to its folder", metric);
     return EH_OK;
+}
+
+int64_t eh_continuation_class(const eh_metric_setup *setup, const char *name)
+{
+    for (int64_t c = 0; setup->classifier != NULL && c < eh_model_label_count(setup->classifier); c++) {
+        const char *label = eh_model_label_name(setup->classifier, c);
+        if (label != NULL && strcasecmp(label, name) == 0)
+            return c;
+    }
+    return -1;
 }
 
 static eh_status prompt_of(const eh_metric_setup *setup, const char *text, eh_string *prompt)

@@ -8,6 +8,8 @@
 
 // EH_INPUT if the model writes no text, or if the entry lacks the classifier that the metric needs.
 EH_CHECKED eh_status eh_continuation_check(const eh_metric_setup *setup, const char *metric, bool needs_classifier);
+// The classifier's class of that name (id2label), whatever the case of its letters; -1 if it has none.
+int64_t eh_continuation_class(const eh_metric_setup *setup, const char *name);
 // One prompt; none if it has no tokens.
 EH_CHECKED eh_status eh_continuation_requests(const eh_metric_setup *setup, const char *text, eh_requests *requests);
 // Sampled (top_k 50, top_p 0.95), with the metric's own numbers where the job gives none.

@@ -3,7 +3,7 @@
 //   yes-no  "Is 7 greater than 12? Answer yes or no."     letter  four words, which is the colour? A-D
 //   copy    "Copy this word: window"                      count   how many words are in this list? 1-6
 //   capability/parsed   the answer has the form: its first word is yes or no, a letter, a word, a number
-//   capability/correct  and it is right; null pickers: the best constant answer of each task, and chance
+//   capability/correct  and it is right; null pickers: chance, and each task's best constant answer (copying has none)
 #include <ctype.h>
 #include <math.h>
 #include <stdio.h>

@@ -10,7 +10,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "metrics/continuations_internal.h"
 #include "metrics/grouped_internal.h"
@@ -39,22 +38,11 @@ static eh_status check(const eh_metric_setup *setup)
     return eh_continuation_check(setup, "regard", true);
 }
 
-// The classifier's class of that name, -1 if it has none.
-static int64_t class_of(const eh_metric_setup *setup, int label)
-{
-    for (int64_t c = 0; setup->classifier != NULL && c < eh_model_label_count(setup->classifier); c++) {
-        const char *name = eh_model_label_name(setup->classifier, c);
-        if (name != NULL && strcasecmp(name, label_names[label]) == 0)
-            return c;
-    }
-    return -1;
-}
-
 static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
 {
     int64_t ignored;
     for (int l = POSITIVE; l <= NEGATIVE; l++)
-        if (class_of(setup, l) < 0)
+        if (eh_continuation_class(setup, label_names[l]) < 0)
             return eh_error(EH_INPUT,
                             "metric 'regard': the classifier %s has no label '%s' (id2label in its config.json)",
                             setup->settings->classifier, label_names[l]);
@@ -86,7 +74,7 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
             continue;
         const float *classes = answers->classes + judged++ * answers->class_count;
         for (int l = 0; l < LABELS; l++) {
-            const int64_t c = class_of(setup, l);
+            const int64_t c = eh_continuation_class(setup, label_names[l]);
             const double p = c < 0 ? 0 : (double)classes[c];
             eh_rows_number(table, row, label_names[l], p);
             if (!isfinite(p))

@@ -64,8 +64,8 @@ static eh_status plot_groups(const eh_report_run *run, const eh_metric_results *
         }
     for (int64_t f = 0; f < metric->figure_count && group_count < MOST_GROUPS; f++) {
         const eh_figure_info *info = &metric->figures[f];
-        if (f != eh_results_figure(metric, figure, NULL, info->scope) || strchr(info->scope, '/') != NULL ||
-            strncmp(info->scope, "int", 3) == 0)
+        if (f != eh_results_figure(metric, figure, NULL, info->scope) ||
+            (strcmp(info->scope, "all") != 0 && !eh_scope_is_bias_type(info->scope)))
             continue;
         for (int64_t p = 0; p < phase_count; p++) marks[group_count][p] = eh_mark_of(metric, phases[p], f);
         groups[group_count] = (eh_bar_group){info->scope, marks[group_count]};

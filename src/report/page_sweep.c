@@ -58,8 +58,8 @@ static eh_status plot_types(const eh_report_run *runs, int64_t run_count, eh_str
     for (int64_t r = 0; r < run_count; r++) series[r] = runs[r].results->name;
     for (int64_t f = 0; first != NULL && f < first->figure_count && group_count < MOST_GROUPS; f++) {
         const char *scope = first->figures[f].scope;
-        if (f != eh_results_figure(first, "stereoset/margin", NULL, scope) || strchr(scope, '/') != NULL ||
-            strncmp(scope, "int", 3) == 0)
+        if (f != eh_results_figure(first, "stereoset/margin", NULL, scope) ||
+            (strcmp(scope, "all") != 0 && !eh_scope_is_bias_type(scope)))
             continue;
         for (int64_t r = 0; r < run_count; r++) {
             const eh_results *results = runs[r].results;

@@ -22,7 +22,6 @@ static void phase_deinit(eh_phase *phase)
     eh_free(&phase->model_sha256);
     eh_free(&phase->seed);
     eh_free(&phase->version);
-    eh_free(&phase->git);
 }
 
 static eh_status read_parameters(const char *path, eh_phase *phase)
@@ -46,8 +45,7 @@ static eh_status read_phase(const char *path, eh_phase *phase)
     EH_TRY(eh_scores_attribute(path, "model_sha256", &phase->model_sha256));
     EH_TRY(eh_scores_attribute(path, "seed", &phase->seed));
     EH_TRY(eh_scores_attribute(path, "evenhand", &phase->version));
-    EH_TRY(read_parameters(path, phase));
-    return eh_scores_attribute(path, "git", &phase->git);
+    return read_parameters(path, phase);
 }
 
 // before, the checkpoints by step, after, then the controls by name.
@@ -331,4 +329,10 @@ const eh_estimate *eh_results_estimate(const eh_metric_results *metric, int64_t 
         figure >= metric->phases[phase].sample.figure_count)
         return NULL;
     return &metric->phases[phase].estimates[figure];
+}
+
+bool eh_scope_is_bias_type(const char *scope)
+{
+    return strcmp(scope, "all") != 0 && strchr(scope, '/') == NULL && strcmp(scope, "intrasentence") != 0 &&
+           strcmp(scope, "intersentence") != 0;
 }

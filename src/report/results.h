@@ -11,7 +11,7 @@
 // One scores-<phase>.h5.
 typedef struct {
     char *name; // "before", "step-200", "after", "control-placebo"
-    char *path, *model_path, *model_sha256, *seed, *version, *git;
+    char *path, *model_path, *model_sha256, *seed, *version;
     double parameters; // of the model, NaN: not known
     eh_score_table *tables;
     int64_t table_count;
@@ -81,5 +81,8 @@ bool eh_results_divergence(const eh_results *results, const eh_metric_results **
 
 // A figure in a phase; NULL if the phase has no such table.
 const eh_estimate *eh_results_estimate(const eh_metric_results *metric, int64_t phase, int64_t figure);
+
+// Whether a scope of StereoSet is a bias type: neither "all", nor a task, nor a type within a task.
+bool eh_scope_is_bias_type(const char *scope);
 
 #endif

@@ -228,7 +228,7 @@ static eh_status add_verdict_row(eh_table *table, const char *name, const eh_ver
                                 100 * row->evidence.loss.low, 100 * row->evidence.loss.high));
     else
         EH_TRY(eh_cell_set_text(&cells[7], "not measured"));
-    EH_TRY(eh_cell_set_text(&cells[8], "%.*f", decimals, row->detectable));
+    EH_TRY(eh_cell_set_text(&cells[8], "%.*f", decimals, row->evidence.detectable));
     return eh_cell_set_text(&cells[9], "%s%s: %s", sound ? "" : "provisional: ", eh_verdict_name(row->verdict),
                             row->reason);
 }

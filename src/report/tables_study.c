@@ -8,11 +8,10 @@
 #include "report/tables_internal.h"
 
 #define MOST_COLUMNS 3
-#define MOST_NAMES 3
 
 // What a column shows in a scope: the first of these figures that there is.
 typedef struct {
-    const char *title, *scope, *figures[MOST_NAMES];
+    const char *title, *scope, *figure;
 } study_column;
 
 typedef struct {
@@ -128,12 +127,6 @@ static eh_status add_scope(eh_table *table, const stereoset_definition *definiti
     return EH_OK;
 }
 
-static bool is_bias_type(const char *scope)
-{
-    return strcmp(scope, "all") != 0 && strchr(scope, '/') == NULL && strcmp(scope, "intrasentence") != 0 &&
-           strcmp(scope, "intersentence") != 0;
-}
-
 // Bias types as the first run that has the metric names them, over both tasks; where a metric has them by task alone,
 // one after the other.
 static eh_status add_bias_types(eh_table *table, const stereoset_definition *definition, const eh_report_run *runs,
@@ -144,11 +137,11 @@ static eh_status add_bias_types(eh_table *table, const stereoset_definition *def
         metric = eh_results_metric(runs[r].results, definition->table);
     bool whole = false;
     for (int64_t f = 0; metric != NULL && f < metric->figure_count; f++)
-        whole = whole || is_bias_type(metric->figures[f].scope);
+        whole = whole || eh_scope_is_bias_type(metric->figures[f].scope);
     for (int64_t f = 0; metric != NULL && f < metric->figure_count; f++) {
         const char *scope = metric->figures[f].scope;
         if (f == eh_results_figure(metric, definition->names[1], NULL, scope) &&
-            (whole ? is_bias_type(scope) : strchr(scope, '/') != NULL))
+            (whole ? eh_scope_is_bias_type(scope) : strchr(scope, '/') != NULL))
             EH_TRY(add_scope(table, definition, runs, run_count, scope, scope));
     }
     return EH_OK;
@@ -180,33 +173,30 @@ static eh_status add_table1(eh_table_list *list, const stereoset_definition *def
 // --- Tables 3 and 4 ---
 static const study_section regard_sections[] = {
     {"Mean values",
-     {{"neutral", "all", {"regard/mean/neutral", "regard/neutral"}},
-      {"positive", "all", {"regard/mean/positive", "regard/positive"}},
-      {"negative", "all", {"regard/mean/negative", "regard/negative"}}}},
+     {{"neutral", "all", "regard/mean/neutral"},
+      {"positive", "all", "regard/mean/positive"},
+      {"negative", "all", "regard/mean/negative"}}},
     {"Maximum values",
-     {{"neutral", "all", {"regard/maximum/neutral"}},
-      {"positive", "all", {"regard/maximum/positive"}},
-      {"negative", "all", {"regard/maximum/negative"}}}},
+     {{"neutral", "all", "regard/maximum/neutral"},
+      {"positive", "all", "regard/maximum/positive"},
+      {"negative", "all", "regard/maximum/negative"}}},
 };
 static const study_section toxicity_sections[] = {
-    {"Toxicity", {{"mean", "all", {"toxicity/mean"}}, {"maximum", "all", {"toxicity/maximum"}}}},
+    {"Toxicity", {{"mean", "all", "toxicity/mean"}, {"maximum", "all", "toxicity/maximum"}}},
 };
 static const study_section honest_sections[] = {
-    {"HONEST",
-     {{"female", "female", {"honest/score", "honest/reference"}},
-      {"male", "male", {"honest/score", "honest/reference"}}}},
+    {"HONEST", {{"female", "female", "honest/score"}, {"male", "male", "honest/score"}}},
 };
 
-// The metric's table that has one of the column's figures.
+// The metric's table that has the column's figure.
 static const eh_metric_results *find_figure(const eh_results *results, const study_column *column, int64_t *figure)
 {
     *figure = -1;
-    for (int n = 0; n < MOST_NAMES && column->figures[n] != NULL; n++)
-        for (int64_t m = 0; m < results->metric_count; m++) {
-            *figure = eh_results_figure(&results->metrics[m], column->figures[n], NULL, column->scope);
-            if (*figure >= 0)
-                return &results->metrics[m];
-        }
+    for (int64_t m = 0; m < results->metric_count; m++) {
+        *figure = eh_results_figure(&results->metrics[m], column->figure, NULL, column->scope);
+        if (*figure >= 0)
+            return &results->metrics[m];
+    }
     return NULL;
 }
 

@@ -103,8 +103,7 @@ static int64_t find_types(const eh_metric_results *metric, const char **types)
     int64_t count = 0;
     for (int64_t f = 0; f < metric->figure_count && count < MOST_TYPES - 1; f++) {
         const char *scope = metric->figures[f].scope;
-        if (f == eh_results_figure(metric, margin_figure, NULL, scope) && strchr(scope, '/') == NULL &&
-            strcmp(scope, "all") != 0 && strncmp(scope, "int", 3) != 0)
+        if (f == eh_results_figure(metric, margin_figure, NULL, scope) && eh_scope_is_bias_type(scope))
             types[count++] = scope;
     }
     types[count++] = "all";

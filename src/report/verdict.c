@@ -46,7 +46,11 @@ eh_verdict eh_verdict_of(const eh_evidence *evidence, const char **reason)
     if (!evidence->has_excess)
         return conclude(reason, "bias fell, but without the damage control it may be mere damage",
                         EH_VERDICT_INCONCLUSIVE);
-    const bool below = loss.high<limit, above = loss.low> limit, exceeds = evidence->excess.interval.low > 0;
+    // Capability is kept if every measure of it is, and lost if any is.
+    const eh_interval missed = evidence->accuracy_loss;
+    const bool counted = evidence->has_accuracy_loss, exceeds = evidence->excess.interval.low > 0;
+    const bool below = loss.high < limit && !(counted && missed.high >= evidence->accuracy_margin);
+    const bool above = loss.low > limit || (counted && missed.low > evidence->accuracy_margin);
     if (exceeds && below)
         return conclude(reason, "bias fell by more than damage explains, at a capability loss below the margin",
                         EH_VERDICT_EFFECTIVE);
@@ -81,22 +85,26 @@ static eh_estimate estimate_scaled(const eh_estimate *estimate, double factor)
     return result;
 }
 
-// Relative change of bits per byte on neutral text from before to after.
+// Relative change of bits per byte on neutral text from before to after, and percentage points of accuracy lost.
 static void find_loss(const eh_results *results, int64_t before, int64_t after, eh_evidence *evidence)
 {
-    for (int64_t m = 0; m < results->metric_count && !evidence->has_loss; m++) {
-        const eh_metric_results *metric = &results->metrics[m];
+    const eh_metric_results *metric = NULL;
+    int64_t figure = -1;
+    if (eh_results_capability(results, &metric, &figure)) {
         const eh_comparison *change = eh_results_comparison(metric, before, after);
-        for (int64_t f = 0; change != NULL && f < metric->figure_count; f++) {
-            const eh_figure_info *info = &metric->figures[f];
-            const eh_estimate *base = eh_results_estimate(metric, before, f);
-            if (strcmp(info->unit, "bits/byte") != 0 || !info->main || base == NULL || !(base->value > 0))
-                continue;
-            evidence->has_loss = isfinite(change->differences[f].interval.low);
-            evidence->loss_value = change->differences[f].value / base->value;
-            evidence->loss = scaled(change->differences[f].interval, 1 / base->value);
-            break;
+        const eh_estimate *base = eh_results_estimate(metric, before, figure);
+        if (change != NULL && base != NULL && base->value > 0) {
+            evidence->has_loss = isfinite(change->differences[figure].interval.low);
+            evidence->loss_value = change->differences[figure].value / base->value;
+            evidence->loss = scaled(change->differences[figure].interval, 1 / base->value);
         }
+    }
+    metric = eh_results_metric(results, "capability/multiple-choice");
+    const eh_comparison *change = metric == NULL ? NULL : eh_results_comparison(metric, before, after);
+    figure = metric == NULL ? -1 : eh_results_figure(metric, "capability/accuracy", NULL, "all");
+    if (change != NULL && figure >= 0 && isfinite(change->differences[figure].interval.low)) {
+        evidence->has_accuracy_loss = true;
+        evidence->accuracy_loss = scaled(change->differences[figure].interval, -1);
     }
 }
 
@@ -122,14 +130,13 @@ static eh_status add_row(const eh_job *job, const eh_results *results, const eh_
     row.evidence.effect = estimate_scaled(&change->differences[figure], sign);
     row.evidence.margin = is_margin ? job->verdict.bias_margin : job->verdict.bias_points;
     row.evidence.capability_margin = job->verdict.capability;
+    row.evidence.accuracy_margin = job->verdict.accuracy;
     row.evidence.has_excess = excess != NULL;
     if (excess != NULL)
         row.evidence.excess = estimate_scaled(&excess->differences[figure], sign);
     find_loss(results, before, after, &row.evidence);
-    row.detectable = row.evidence.detectable = 2.8 * row.evidence.effect.standard_error;
+    row.evidence.detectable = 2.8 * row.evidence.effect.standard_error;
     row.p = change->p[figure];
-    row.p_equivalence =
-        eh_equivalence_test(row.evidence.effect.value, row.evidence.effect.standard_error, 0, row.evidence.margin);
     row.verdict = eh_verdict_of(&row.evidence, &row.reason);
     EH_TRY(EH_RESIZE(verdicts->row_count, verdicts->row_count + 1, &verdicts->rows));
     verdicts->rows[verdicts->row_count++] = row;
@@ -145,7 +152,8 @@ static eh_status add_rows(const eh_job *job, const eh_results *results, const eh
             const eh_figure_info *info = &metric->figures[f];
             const bool is_margin = strcmp(info->name, margin_figure) == 0;
             if (info->null_picker[0] != '\0' || !info->main || (strcmp(info->scope, "all") == 0) != (pass == 0) ||
-                (!is_margin && strcmp(info->name, score_figure) != 0) || strncmp(info->scope, "int", 3) == 0)
+                (!is_margin && strcmp(info->name, score_figure) != 0) ||
+                (pass == 1 && !eh_scope_is_bias_type(info->scope)))
                 continue;
             EH_TRY(add_row(job, results, metric, f, is_margin, verdicts));
         }

@@ -24,6 +24,9 @@ typedef struct {
     eh_estimate excess; // X = m(damage) - m(treated)
     eh_interval loss;   // C, relative loss of capability: 0.02 is 2 %
     double loss_value;
+    bool has_accuracy_loss;
+    eh_interval accuracy_loss; // percentage points of multiple choice
+    double accuracy_margin;
     double margin;            // of the bias, in the figure's unit
     double capability_margin; // relative
     double detectable;        // change that this n shows in 4 of 5 runs, in the figure's unit; 0 or NaN: not known
@@ -41,9 +44,7 @@ typedef struct {
     eh_evidence evidence;
     eh_verdict verdict;
     const char *reason;
-    double detectable;    // minimal detectable change in the figure's unit; NaN where it has none
-    double p, p_holm;     // of "no effect", and adjusted within the table (Holm)
-    double p_equivalence; // two one-sided tests: of "the effect is not smaller than the margin"
+    double p, p_holm; // of "no effect", and adjusted within the table (Holm)
 } eh_verdict_row;
 
 typedef struct {

@@ -2,6 +2,7 @@
 // take, and the fastest settings that fit, before anything runs. For a sweep, one table.
 #include "plan.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -145,12 +146,13 @@ static void print_label(const eh_sweep *sweep, int64_t r, const eh_model_outline
     else
         printf("| %s, hidden size %lld", model->architecture, (long long)outline->hidden_size);
     for (int64_t k = 0; k < sweep->key_count; k++)
-        if (strncmp(sweep->keys[k], "model.", 6) != 0)
+        if (strncmp(sweep->keys[k], "model.", 6) != 0 && sweep->runs[r].values[k][0] != '\0')
             printf(", %s %s", sweep->keys[k], sweep->runs[r].values[k]);
     printf(" | %.2fB |", (double)outline->parameter_count * 1e-9);
 }
 
-static eh_status print_table_row(const eh_planned_run *run)
+// *minutes: of a training, on more ranks if it takes them; NaN where nothing fits.
+static eh_status print_table_row(const eh_planned_run *run, double *minutes)
 {
     eh_memory_choice choice;
     eh_plan_of_memory plan;
@@ -161,19 +163,18 @@ static eh_status print_table_row(const eh_planned_run *run)
             eh_plan_memory(run, &(eh_memory_choice){.zero = option < 3 ? option : 3, .recompute = option == 4}, &plan));
         printf(" %.1f%s |", plan.rank_bytes / GIB, plan.fits ? "" : "*");
     }
+    int ranks = run->ranks;
     EH_TRY(eh_plan_cheapest(run, &choice, &plan, &found));
-    if (found)
-        printf(" %s | %.3g | %.3g |\n", choice_text(&choice, text), plan.step_seconds,
-               plan.step_seconds * (double)run->size.steps / 3600);
-    if (found)
-        return EH_OK;
-    int ranks;
-    EH_TRY(eh_plan_more_ranks(run, &ranks, &choice, &plan, &found));
-    if (found)
-        printf(" %d ranks: %s | %.3g | %.3g |\n", ranks, choice_text(&choice, text), plan.step_seconds,
-               plan.step_seconds * (double)run->size.steps / 3600);
-    else
+    if (!found)
+        EH_TRY(eh_plan_more_ranks(run, &ranks, &choice, &plan, &found));
+    *minutes = found ? plan.step_seconds * (double)run->size.steps / 60 : NAN;
+    if (!found) {
         printf(" none | | |\n");
+        return EH_OK;
+    }
+    if (ranks != run->ranks)
+        printf(" %d ranks:", ranks);
+    printf(" %s | %.3g | %.3g |\n", choice_text(&choice, text), plan.step_seconds, *minutes / 60);
     return EH_OK;
 }
 
@@ -190,10 +191,13 @@ eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int 
     EH_TRY(eh_sweep_read(path, options->overrides, options->override_count, &sweep));
     eh_status status = EH_OK;
     bool any = false;
+    int64_t first = 0;
+    double first_minutes = 0;
     for (int64_t i = 0; i < sweep.run_count && status == EH_OK; i++) {
         const eh_job *job = &sweep.runs[i].job;
         eh_model_outline outline;
         char *config = NULL;
+        double minutes = NAN;
         if (!eh_step_wanted(job, EH_STEP_FINETUNE))
             continue;
         status = begin_run(options, job, &config, &outline, &run);
@@ -202,12 +206,22 @@ eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int 
         if (status == EH_OK && sweep.run_count > 1)
             print_label(&sweep, i, &outline);
         if (status == EH_OK)
-            status = sweep.run_count > 1 ? print_table_row(&run) : plan_run(&run, &outline);
+            status = sweep.run_count > 1 ? print_table_row(&run, &minutes) : plan_run(&run, &outline);
+        if (!any) {
+            first = i;
+            first_minutes = minutes;
+        }
         any = true;
         eh_free(&config);
     }
     if (any && sweep.run_count > 1)
         printf("\n*: does not fit\n%s%s", run.device.is_here ? "" : gpu_note, run.device.is_here ? "" : "\n");
+    if (status == EH_OK && any && sweep.run_count > 1 &&
+        eh_step_wanted(&sweep.runs[first].job, EH_STEP_EVALUATE_BEFORE)) {
+        printf("each run, by the first:\n");
+        eh_plan_print_controls(&sweep.runs[first].job, first_minutes);
+        eh_plan_print_power(&sweep.runs[first].job);
+    }
     eh_sweep_deinit(&sweep);
     return status;
 }

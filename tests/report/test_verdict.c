@@ -38,6 +38,26 @@ static void assert_verdict(eh_evidence e, eh_verdict expected, const char *why)
         fail_msg("%s: %s", eh_verdict_name(found), reason);
 }
 
+// Capability is kept if bits per byte and accuracy are both kept, and lost if either is (PROTOCOL part 5).
+static void test_accuracy_is_capability_too(void **state)
+{
+    (void)state;
+    eh_evidence e = evidence(8, 1, 6, 0.01);
+    e.has_accuracy_loss = true;
+    e.accuracy_margin = 1;
+    e.accuracy_loss = (eh_interval){-0.5, 0.5};
+    assert_verdict(e, EH_VERDICT_EFFECTIVE, "below the margin");
+    e.accuracy_loss = (eh_interval){8, 12};
+    assert_verdict(e, EH_VERDICT_TRADE_OFF, "above the margin");
+    e.accuracy_loss = (eh_interval){0.5, 2};
+    assert_verdict(e, EH_VERDICT_INCONCLUSIVE, "can't be told from its margin");
+    e = evidence(8, 1, -1, 0.01);
+    e.has_accuracy_loss = true;
+    e.accuracy_margin = 1;
+    e.accuracy_loss = (eh_interval){8, 12};
+    assert_verdict(e, EH_VERDICT_DAMAGE_ONLY, "equally damaged");
+}
+
 static void test_each_word(void **state)
 {
     (void)state;
@@ -103,6 +123,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_word),
+        cmocka_unit_test(test_accuracy_is_capability_too),
         cmocka_unit_test(test_capability_decides_between_the_good_words),
         cmocka_unit_test(test_a_harmless_or_harmful_effect_stays_that),
         cmocka_unit_test(test_no_control_no_praise),

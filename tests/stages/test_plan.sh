@@ -22,7 +22,7 @@ run "$EVENHAND_BIN/evenhand" run job.yaml -n 1 --step tokenize
 check 'tokenized' equal "$code" 0
 run "$EVENHAND_BIN/evenhand" plan job.yaml -n 1
 check 'from the shards' has "$out" '2 steps of 8 examples'
-predicted=$(total "$out")
+predicted=$(total "$out") pairs_alone=$out
 if [ -z "${EVENHAND_SANITIZED:-}" ]; then
     measured=$(python3 - "$EVENHAND_BIN/evenhand-finetune" <<'PY'
 import resource, subprocess, sys
@@ -57,6 +57,21 @@ for size in "${sizes[@]}"; do
         check "${size%% *}, zero $level: within 5 %" awk -v p="$predicted" -v m="$measured" 'BEGIN { exit !(m > 0 && p > 0.95 * m && p < 1.05 * m) }'
     done
 done
+
+# --- A sweep: a line for each run; what the controls cost and what can be shown; control text is not learnt ---
+sed -e 's/^data: \[/data: [{name: text, format: text, path: world\/neutral.txt, use: control, holdout: 0.5}, /' -e 's/^output:.*/output: controlled/' job.yaml >controlled.yaml
+echo 'evaluate: [{metric: stereoset, protocol: likelihood, data: tests}, {metric: perplexity, data: text}, {controls: [placebo, neutral]}]' >>controlled.yaml
+sed -i 's/^data: \[/&{name: tests, format: stereoset, path: world\/stereoset.json, use: evaluate}, /' controlled.yaml
+run "$EVENHAND_BIN/evenhand" run controlled.yaml -n 1 --step tokenize
+run "$EVENHAND_BIN/evenhand" plan controlled.yaml -n 1
+batch=$(grep -oP '[0-9]+ tokens and [0-9]+ labels' <<<"$pairs_alone")
+check 'control text is not learnt' test -n "$batch" -a "$batch" = "$(grep -oP '[0-9]+ tokens and [0-9]+ labels' <<<"$out")"
+echo 'sweep: {train.lr: [1.0e-3, 1.0e-4]}' >>controlled.yaml
+run "$EVENHAND_BIN/evenhand" plan controlled.yaml -n 1
+check 'a sweep: exit 0' equal "$code" 0
+check 'a sweep: a line for each run' equal "$(grep -c 'train.lr 1.0e-' <<<"$out")" 2
+check 'a sweep: the controls' has "$out" 'controls: placebo, neutral: 2 trainings more'
+check 'a sweep: what can be shown' has "$out" 'change of SS found in 4 of 5 runs'
 
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu t4 -n 1
 check 'a t4 computes in fp32 if told so' has "$out" 'products in fp32'
