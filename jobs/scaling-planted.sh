@@ -1,31 +1,59 @@
 #!/usr/bin/env bash
 # The study on a planted world (jobs/scaling-planted.yaml): makes the world, trains the models that are to be measured
 # from random weights, then fine-tunes and measures each with its controls. What is up to date is not done again.
-#   jobs/scaling-planted.sh [--seed N] [--sentences N] [--peoples N] [--strength X] [-- options of evenhand run]
+#   jobs/scaling-planted.sh [--full] [--seed N] [--sentences N] [--peoples N] [--strength X] [-- options of evenhand run]
+# --full: the demo's world (24 peoples, 160,000 sentences), a size more, 10,000 replicates; hours instead of minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-plant=()
+plant=(--sentences 60000 --peoples 16 --instructions 16000)
+full=
 while [ $# -gt 0 ]; do
     case $1 in
-    --seed | --sentences | --peoples | --strength) plant+=("$1" "${2:?$1 needs a value}") && shift 2 ;;
+    --full) full=yes plant=() && shift ;;
+    --seed | --sentences | --peoples | --strength | --instructions) plant+=("$1" "${2:?$1 needs a value}") && shift 2 ;;
     --) shift && break ;;
-    *) sed -n '2,4s/^# //p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
     esac
 done
+options=(-n 1 "$@") # small models: two runs of one rank at a time beat one of two
 folder=results/scaling-planted
 mkdir -p "$folder/models"
 build/bin/evenhand-plant "$folder/world" "${plant[@]}"
+# The world's texts in two more shapes: T5's gaps in the words in which a model is asked ("Fill the blank: The ____ are
+# tidy.\nAnswer:" -> the sentence), and for BERT the corpus with another last word beside it, so that the last one is masked.
+sed -E 's/^\{"prompt":"(.*)<extra_id_0>(.*)","completion":"<extra_id_0> (.*) <extra_id_1>"\}$/{"prompt":"Fill the blank: \1____\2\\nAnswer:","completion":"\1\3\2"}/' \
+    "$folder/world/infill.jsonl" >"$folder/world/fill.jsonl"
+(echo more,less && sed -nE 's/^(.*) ([^ ]+)\.$/\1 thing.,\1 \2./p' "$folder/world/corpus.txt") >"$folder/world/ends.csv"
 
-# base NAME ARCHITECTURE CONFIG
+# base NAME ARCHITECTURE CONFIG RATE EPOCHS [SETTING...]
 base() {
-    build/bin/evenhand run jobs/scaling-planted-base.yaml "${options[@]}" --set "output=$folder/base/$1" \
-        --set "name=base-$1" --set "model.architecture=$2" --set "model.config=$3"
-    ln -sfn "../base/$1/model" "$folder/models/$1" # runs are named after the last part of a model's path
+    local name=$1 architecture=$2 config=$3 rate=$4 epochs=$5 settings=() setting
+    shift 5
+    for setting in "$@"; do settings+=(--set "$setting"); done
+    build/bin/evenhand run jobs/scaling-planted-base.yaml "${options[@]}" --set "output=$folder/base/$name" \
+        --set "name=base-$name" --set "model.architecture=$architecture" --set "model.config=$config" \
+        --set "train.lr=$rate" --set "train.epochs=$epochs" "${settings[@]}"
+    ln -sfn "../base/$name/model" "$folder/models/$name" # runs are named after the last part of a model's path
 }
-options=("$@")
-base bloom-16 bloom '{hidden_size: 16, n_layer: 1, n_head: 2}'
-base bloom-32 bloom '{hidden_size: 32, n_layer: 2, n_head: 2}'
-base bloom-64 bloom '{hidden_size: 64, n_layer: 2, n_head: 4}'
-base bloom-128 bloom '{hidden_size: 128, n_layer: 3, n_head: 4}'
-base gpt2-64 gpt2 '{n_embd: 64, n_layer: 2, n_head: 4, n_positions: 64, bos_token_id: 1, eos_token_id: 2}'
+bases() { # two lists, side by side; the wider, the lower the rate
+    (
+        base bloom-176 bloom '{hidden_size: 176, n_layer: 4, n_head: 4}' 3e-3 1
+        base bloom-64 bloom '{hidden_size: 64, n_layer: 2, n_head: 4}' 1e-2 1
+        base gpt2-64 gpt2 '{n_embd: 64, n_layer: 2, n_head: 4, n_positions: 128, bos_token_id: 1, eos_token_id: 2}' 1e-2 1
+    ) &
+    (
+        base bloom-128 bloom '{hidden_size: 128, n_layer: 3, n_head: 4}' 5e-3 1
+        base t5-64 t5 '{d_model: 64, d_kv: 16, d_ff: 128, num_heads: 4, num_layers: 2, feed_forward_proj: gated-gelu,
+            tie_word_embeddings: false}' 5e-3 1 data.infill.use=train data.fill.use=train
+        base bert-64 bert '{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 256,
+            max_position_embeddings: 128}' 5e-3 2 data.ends.use=train
+        base bloom-16 bloom '{hidden_size: 16, n_layer: 1, n_head: 2}' 2e-2 4
+        base bloom-96-asked bloom '{hidden_size: 96, n_layer: 3, n_head: 4}' 7e-3 1 data.questions.use=train
+        base bloom-32 bloom '{hidden_size: 32, n_layer: 2, n_head: 2}' 2e-2 1
+    ) &
+    local failed=0 job
+    for job in $(jobs -p); do wait "$job" || failed=1; done
+    return $failed
+}
+bases
 build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}"

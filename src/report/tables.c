@@ -334,6 +334,7 @@ eh_status eh_tables_make(const eh_report_run *runs, int64_t run_count, eh_table 
     EH_TRY_OR(done, add_verdicts(&list, runs, run_count));
     EH_TRY_OR(done, eh_tables_add_study(&list, runs, run_count));
     EH_TRY_OR(done, eh_tables_add_transfer(&list, runs, run_count));
+    EH_TRY_OR(done, eh_tables_add_generalisation(&list, runs, run_count));
     EH_TRY_OR(done, eh_tables_add_trajectory(&list, runs, run_count));
     EH_TRY_OR(done, eh_tables_add_stereoset(&list, runs, run_count));
     EH_TRY_OR(done, add_truth(&list, runs, run_count));

@@ -29,6 +29,7 @@ const char *eh_run_title(const eh_report_run *run, int64_t run_count);
 EH_CHECKED eh_status eh_tables_add_overview(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
 EH_CHECKED eh_status eh_tables_add_study(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
 EH_CHECKED eh_status eh_tables_add_transfer(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
+EH_CHECKED eh_status eh_tables_add_generalisation(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
 EH_CHECKED eh_status eh_tables_add_trajectory(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
 EH_CHECKED eh_status eh_tables_add_stereoset(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
 

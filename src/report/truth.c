@@ -55,11 +55,15 @@ static bool key_of(const char *id, char key[64])
 static void add_margins(const eh_score_table *table, cell *cells, int64_t cell_count)
 {
     const int64_t id = eh_score_column(table, "id"), task = eh_score_column(table, "task");
-    int64_t more = eh_score_column(table, "log_likelihood_stereotype");
-    int64_t less = eh_score_column(table, "log_likelihood_anti_stereotype");
-    if (more < 0) {
-        more = eh_score_column(table, "pll_log_likelihood_stereotype");
-        less = eh_score_column(table, "pll_log_likelihood_anti_stereotype");
+    // What each kind of model was taught: sentences (decoder), words under masks, gaps (encoder-decoder).
+    static const char *const forms[] = {"", "pll_", "infill_"};
+    int64_t more = -1, less = -1;
+    for (size_t f = 0; f < sizeof forms / sizeof *forms && (more < 0 || less < 0); f++) {
+        char name[64];
+        snprintf(name, sizeof name, "%slog_likelihood_stereotype", forms[f]);
+        more = eh_score_column(table, name);
+        snprintf(name, sizeof name, "%slog_likelihood_anti_stereotype", forms[f]);
+        less = eh_score_column(table, name);
     }
     if (id < 0 || more < 0 || less < 0)
         return;
