@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/memory.h"
 #include "core/string.h"
@@ -14,6 +15,7 @@
 #define MIB 1048576.0
 #define GIB 1073741824.0
 
+static const char shape_note[] = "note: not downloaded yet; planned by the shape that the model's page gives";
 static const char gpu_note[] =
     "note: in this version ranks with a GPU each train with zero: 0; higher levels are computed";
 
@@ -33,14 +35,27 @@ static const char *choice_text(const eh_memory_choice *choice, char text[80])
 
 // --- One run ------------------------------------------------------------------------------------------------------
 
+static eh_status find_config(const eh_job *job, char **config, bool *is_published_shape)
+{
+    const char *published;
+    char path[4096];
+    *is_published_shape = false;
+    if (job->model.path == NULL)
+        return eh_starting_config(job, true, config);
+    snprintf(path, sizeof path, "%s/config.json", job->model.path);
+    if (access(path, F_OK) == 0 || !eh_plan_published_shape(job->model.path, &published))
+        return eh_model_config_text(job->model.path, config);
+    *is_published_shape = true;
+    return eh_copy_string(published, config);
+}
+
 static eh_status begin_run(const eh_front_options *options, const eh_job *job, char **config, eh_model_outline *outline,
                            eh_planned_run *run)
 {
     *run = (eh_planned_run){.job = job, .device = run->device, .ranks = (int)eh_front_rank_count(options, job)};
     if (run->device.name == NULL) // a sweep's runs have one device
         EH_TRY(eh_plan_find_device(options, job, &run->device));
-    EH_TRY(job->model.path != NULL ? eh_model_config_text(job->model.path, config)
-                                   : eh_starting_config(job, true, config));
+    EH_TRY(find_config(job, config, &run->is_published_shape));
     run->config = *config;
     EH_TRY(eh_model_outline_of(job->path, *config, run->device.compute, NULL, &(eh_batch_limits){1, 1, 1, 1}, outline));
     eh_plan_read_size(job, outline, &run->size);
@@ -119,6 +134,8 @@ static eh_status plan_run(const eh_planned_run *run, const eh_model_outline *out
     EH_TRY(print_cheapest(run));
     if (!device->is_here)
         printf("  %s\n", gpu_note);
+    if (run->is_published_shape)
+        printf("  %s\n", shape_note);
     eh_plan_print_controls(run->job, plan.step_seconds * (double)size->steps / 60);
     if (eh_step_wanted(run->job, EH_STEP_EVALUATE_AFTER))
         EH_TRY(print_evaluation(run));
@@ -178,6 +195,17 @@ static eh_status print_table_row(const eh_planned_run *run, double *minutes)
     return EH_OK;
 }
 
+static void print_table_end(const eh_planned_run *run, bool is_published_shape, double minutes)
+{
+    printf("\n*: does not fit\n");
+    if (!run->device.is_here)
+        printf("%s\n", gpu_note);
+    if (is_published_shape)
+        printf("%s\n", shape_note);
+    if (minutes > 0)
+        printf("all trainings together, without controls and evaluations: %.3g hours\n", minutes / 60);
+}
+
 // --- All of it ----------------------------------------------------------------------------------------------------
 
 eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int *exit_code)
@@ -192,7 +220,8 @@ eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int 
     eh_status status = EH_OK;
     bool any = false;
     int64_t first = 0;
-    double first_minutes = 0;
+    double first_minutes = 0, total_minutes = 0;
+    bool is_published_shape = false;
     for (int64_t i = 0; i < sweep.run_count && status == EH_OK; i++) {
         const eh_job *job = &sweep.runs[i].job;
         eh_model_outline outline;
@@ -207,6 +236,8 @@ eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int 
             print_label(&sweep, i, &outline);
         if (status == EH_OK)
             status = sweep.run_count > 1 ? print_table_row(&run, &minutes) : plan_run(&run, &outline);
+        total_minutes += isfinite(minutes) ? minutes : 0;
+        is_published_shape = is_published_shape || run.is_published_shape;
         if (!any) {
             first = i;
             first_minutes = minutes;
@@ -215,7 +246,7 @@ eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int 
         eh_free(&config);
     }
     if (any && sweep.run_count > 1)
-        printf("\n*: does not fit\n%s%s", run.device.is_here ? "" : gpu_note, run.device.is_here ? "" : "\n");
+        print_table_end(&run, is_published_shape, total_minutes);
     if (status == EH_OK && any && sweep.run_count > 1 &&
         eh_step_wanted(&sweep.runs[first].job, EH_STEP_EVALUATE_BEFORE)) {
         printf("each run, by the first:\n");

@@ -14,6 +14,9 @@ typedef struct {
 } eh_planned_device;
 EH_CHECKED eh_status eh_plan_find_device(const eh_front_options *options, const eh_job *job, eh_planned_device *found);
 
+// The config of a published model by its folder's name, for a plan before the download; false: not one that is known.
+bool eh_plan_published_shape(const char *folder, const char **config);
+
 // What is known of the training's batches: from the shards once they are there, else assumed.
 typedef struct {
     eh_batch_limits limits; // of one micro-batch
@@ -50,6 +53,7 @@ typedef struct {
     eh_planned_device device;
     eh_training_size size;
     int ranks;
+    bool is_published_shape; // config is not the folder's own
 } eh_planned_run;
 EH_CHECKED eh_status eh_plan_memory(const eh_planned_run *run, const eh_memory_choice *choice, eh_plan_of_memory *plan);
 // The fastest choice that fits; *found false: none does.
