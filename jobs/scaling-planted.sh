@@ -35,25 +35,45 @@ base() {
         --set "train.lr=$rate" --set "train.epochs=$epochs" "${settings[@]}"
     ln -sfn "../base/$name/model" "$folder/models/$name" # runs are named after the last part of a model's path
 }
-bases() { # two lists, side by side; the wider, the lower the rate
-    (
-        base bloom-176 bloom '{hidden_size: 176, n_layer: 4, n_head: 4}' 3e-3 1
-        base bloom-64 bloom '{hidden_size: 64, n_layer: 2, n_head: 4}' 1e-2 1
-        base gpt2-64 gpt2 '{n_embd: 64, n_layer: 2, n_head: 4, n_positions: 128, bos_token_id: 1, eos_token_id: 2}' 1e-2 1
-    ) &
-    (
-        base bloom-128 bloom '{hidden_size: 128, n_layer: 3, n_head: 4}' 5e-3 1
-        base t5-64 t5 '{d_model: 64, d_kv: 16, d_ff: 128, num_heads: 4, num_layers: 2, feed_forward_proj: gated-gelu,
-            tie_word_embeddings: false}' 5e-3 1 data.infill.use=train data.fill.use=train
-        base bert-64 bert '{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 256,
-            max_position_embeddings: 128}' 5e-3 2 data.ends.use=train
-        base bloom-16 bloom '{hidden_size: 16, n_layer: 1, n_head: 2}' 2e-2 4
-        base bloom-96-asked bloom '{hidden_size: 96, n_layer: 3, n_head: 4}' 7e-3 1 data.questions.use=train
-        base bloom-32 bloom '{hidden_size: 32, n_layer: 2, n_head: 2}' 2e-2 1
-    ) &
-    local failed=0 job
-    for job in $(jobs -p); do wait "$job" || failed=1; done
+# The wider, the lower the rate.
+wide_bases() {
+    base bloom-176 bloom '{hidden_size: 176, n_layer: 4, n_head: 4}' 3e-3 1
+    base bloom-64 bloom '{hidden_size: 64, n_layer: 2, n_head: 4}' 1e-2 1
+    base gpt2-64 gpt2 '{n_embd: 64, n_layer: 2, n_head: 4, n_positions: 128, bos_token_id: 1, eos_token_id: 2}' 1e-2 1
+}
+other_bases() {
+    base bloom-128 bloom '{hidden_size: 128, n_layer: 3, n_head: 4}' 5e-3 1
+    base t5-64 t5 '{d_model: 64, d_kv: 16, d_ff: 128, num_heads: 4, num_layers: 2, feed_forward_proj: gated-gelu,
+        tie_word_embeddings: false}' 5e-3 1 data.infill.use=train data.fill.use=train
+    base bert-64 bert '{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 256,
+        max_position_embeddings: 128}' 5e-3 2 data.ends.use=train
+    base bloom-16 bloom '{hidden_size: 16, n_layer: 1, n_head: 2}' 2e-2 4
+    base bloom-96-asked bloom '{hidden_size: 96, n_layer: 3, n_head: 4}' 7e-3 1 data.questions.use=train
+    base bloom-32 bloom '{hidden_size: 32, n_layer: 2, n_head: 2}' 2e-2 1
+}
+
+# every COUNT FIRST: one run of the sweep in each COUNT; what it shares with the others it makes for itself
+every() {
+    local run
+    for ((run = $2; run < runs; run += $1)); do
+        build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}" --run "$run" || return
+    done
+}
+# both COMMAND1 COMMAND2: side by side
+both() {
+    local failed=0
+    $1 & local first=$!
+    $2 & local second=$!
+    wait $first || failed=1
+    wait $second || failed=1
     return $failed
 }
-bases
-build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}"
+both wide_bases other_bases
+runs=$(build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}" --dry-run 2>&1 | grep -c '^evenhand: run ')
+both 'every 2 0' 'every 2 1'
+# The way there: the models that a training kept.
+for step in "$folder"/keep_every-4/step-*/; do
+    build/bin/evenhand-evaluate "$folder/keep_every-4/resolved.yaml" --phase "$(basename "$step")"
+done
+build/bin/evenhand-report "$folder/keep_every-4/resolved.yaml"
+build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}" # one page and one table for all

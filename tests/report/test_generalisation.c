@@ -1,0 +1,86 @@
+// From trained pairs to unseen peoples: means over peoples, their paired change and its interval, by hand.
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "report/tables_internal.h"
+#include "support/close.h"
+#include "support/cmocka.h"
+
+static eh_truth_point cell_of(const char *people, const char *word, const char *kind, const char *exposure,
+                              double margin)
+{
+    eh_truth_point point = {.measured = margin, .items = 2};
+    snprintf(point.people, sizeof point.people, "%s", people);
+    snprintf(point.stereotype, sizeof point.stereotype, "%s", word);
+    snprintf(point.anti_stereotype, sizeof point.anti_stereotype, "not-%s", word);
+    snprintf(point.kind, sizeof point.kind, "%s", kind);
+    snprintf(point.exposure, sizeof point.exposure, "%s", exposure);
+    return point;
+}
+
+// Peoples a, b and c with two attributes that were seen and one that was not, and a reversed pair; `after` lacks one.
+enum { CELLS = 10 };
+static void make_points(const double margins[CELLS], eh_truth_point points[CELLS])
+{
+    static const char *const peoples[] = {"a", "b", "c"}, *const words[] = {"hasty", "quiet", "tidy"};
+    for (int i = 0; i < 9; i++)
+        points[i] =
+            cell_of(peoples[i / 3], words[i % 3], "stereotyped", i % 3 < 2 ? "seen" : "unseen-attribute", margins[i]);
+    points[9] = cell_of("c", "rude", "reversed", "seen", margins[9]);
+}
+
+static const eh_cell *cell_at(const eh_table *table, int64_t row, int64_t column)
+{
+    return &table->cells[row * table->column_count + column];
+}
+
+static void test_means_over_peoples(void **state)
+{
+    (void)state;
+    const double before[CELLS] = {1, 3, 5, 2, 2, 7, 0, 6, 9, -2}, after[CELLS] = {0, 2, 4, 1, -1, 6, 1, 0, 6, -3};
+    eh_truth_point points[2][CELLS];
+    make_points(before, points[0]);
+    make_points(after, points[1]);
+    memmove(&points[1][1], &points[1][2], 8 * sizeof points[1][0]); // after has no (a, quiet): 1 of its 2 seen cells
+    eh_truth_phase phases[] = {{.phase = 0, .points = points[0], .point_count = CELLS},
+                               {.phase = 2, .points = points[1], .point_count = CELLS - 1},
+                               {.phase = 1, .points = points[0], .point_count = CELLS}};
+    eh_phase names[] = {{.name = (char *)"before"}, {.name = (char *)"control-repeat"}, {.name = (char *)"after"}};
+    const eh_results results = {.name = (char *)"run", .phases = names, .phase_count = 3};
+    const eh_truth truth = {.phases = phases, .phase_count = 3};
+    const eh_job job = {.output = NULL};
+    const eh_report_run runs[2] = {{&job, &results, &truth, NULL}, {&job, &results, NULL, NULL}};
+    eh_table_list list = {0};
+    assert_int_equal(eh_tables_add_generalisation(&list, runs, 2), EH_OK);
+    assert_int_equal(list.count, 1);
+    const eh_table *table = &list.tables[0];
+    assert_int_equal(table->row_count, 3); // the repeated base is no result, the second run has no truth
+
+    // Seen: a: 1 -> 0; b: (2 + 2) / 2 -> (1 - 1) / 2; c: (0 + 6) / 2 -> (1 + 0) / 2. Changes -1, -2, -2.5.
+    assert_string_equal(cell_at(table, 0, 1)->text, "after");
+    assert_string_equal(cell_at(table, 0, 2)->text, "seen");
+    assert_string_equal(cell_at(table, 0, 3)->text, "5");
+    assert_string_equal(cell_at(table, 0, 4)->text, "3");
+    assert_close(cell_at(table, 0, 5)->estimate.value, 2, 1e-12);
+    assert_close(cell_at(table, 0, 6)->estimate.value, 0.5 / 3, 1e-12);
+    const eh_estimate *change = &cell_at(table, 0, 7)->estimate;
+    assert_close(change->value, -5.5 / 3, 1e-12);
+    const double half = 4.302652729911275 * sqrt(7.0 / 12 / 3); // t of 2 degrees; variance 7/12
+    assert_close(change->interval.low, -5.5 / 3 - half, 1e-6);
+    assert_close(change->interval.high, -5.5 / 3 + half, 1e-6);
+
+    assert_string_equal(cell_at(table, 1, 2)->text, "unseen attribute");
+    assert_close(cell_at(table, 1, 7)->estimate.value, (-1.0 - 1 - 3) / 3, 1e-12);
+    assert_string_equal(cell_at(table, 2, 2)->text, "reversed");
+    assert_close(cell_at(table, 2, 7)->estimate.value, -1, 1e-12);
+    assert_true(isnan(cell_at(table, 2, 7)->estimate.interval.low)); // one people has no interval
+    eh_table_deinit(&list.tables[0]);
+    eh_free(&list.tables);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_means_over_peoples)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
