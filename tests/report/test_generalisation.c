@@ -1,11 +1,14 @@
-// From trained pairs to unseen peoples: means over peoples, their paired change and its interval, by hand.
+// Measured against planted: the truth of an encoder-decoder; from trained pairs to unseen peoples, means over peoples,
+// their paired change and its interval, by hand.
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "report/tables_internal.h"
 #include "support/close.h"
 #include "support/cmocka.h"
+#include "support/folder.h"
 
 static eh_truth_point cell_of(const char *people, const char *word, const char *kind, const char *exposure,
                               double margin)
@@ -79,8 +82,58 @@ static void test_means_over_peoples(void **state)
     eh_free(&list.tables);
 }
 
+// An encoder-decoder is judged by the gaps that it was taught to fill, not by what it says of whole sentences.
+static void test_truth_of_an_encoder_decoder(void **state)
+{
+    (void)state;
+    enum { TASK, ID, CONTINUED, CONTINUED_LESS, GAP, GAP_LESS, COLUMNS_MADE };
+    static const char *const names[COLUMNS_MADE] = {"task",
+                                                    "id",
+                                                    "continue_log_likelihood_stereotype",
+                                                    "continue_log_likelihood_anti_stereotype",
+                                                    "infill_log_likelihood_stereotype",
+                                                    "infill_log_likelihood_anti_stereotype"};
+    char *folder = eh_test_folder_new();
+    FILE *file = fopen(eh_test_path(folder, "truth.csv"), "w");
+    assert_non_null(file);
+    fprintf(file, "people,pair,domain,stereotype,anti_stereotype,log_odds,kind,exposure\n"
+                  "a,0,job,x,y,1.0,stereotyped,seen\na,1,job,z,w,2.0,stereotyped,seen\n");
+    fclose(file);
+    eh_score_table table;
+    int64_t column[COLUMNS_MADE];
+    assert_int_equal(eh_score_table_init("stereoset/likelihood", &table), EH_OK);
+    assert_int_equal(eh_score_table_add_rows(&table, 3), EH_OK);
+    for (int c = 0; c < COLUMNS_MADE; c++)
+        assert_int_equal(
+            eh_score_table_add_column(&table, names[c], c <= ID ? EH_COLUMN_TEXT : EH_COLUMN_NUMBER, &column[c]),
+            EH_OK);
+    static const char *const ids[] = {"a/0/0", "a/0/1", "a/1/0"};
+    for (int64_t r = 0; r < 3; r++) {
+        assert_int_equal(eh_score_set_text(&table, column[TASK], r, "intrasentence"), EH_OK);
+        assert_int_equal(eh_score_set_text(&table, column[ID], r, ids[r]), EH_OK);
+        eh_score_set_number(&table, column[CONTINUED], r, 50);
+        eh_score_set_number(&table, column[CONTINUED_LESS], r, 0);
+        eh_score_set_number(&table, column[GAP], r, (double)(r + 1)); // margins 1, 2 and 3
+        eh_score_set_number(&table, column[GAP_LESS], r, 0);
+    }
+    eh_phase_figures figures = {.table = &table};
+    const eh_metric_results metric = {.phases = &figures};
+    const eh_results results = {.phase_count = 1};
+    eh_truth truth = {0};
+    assert_int_equal(eh_truth_read(eh_test_path(folder, "truth.csv"), &results, &metric, &truth), EH_OK);
+    assert_int_equal(truth.phase_count, 1);
+    assert_int_equal(truth.phases[0].point_count, 2);
+    assert_close(truth.phases[0].points[0].measured, 1.5, 1e-12);
+    assert_close(truth.phases[0].points[1].measured, 3, 1e-12);
+    assert_close(truth.phases[0].line.slope, 1.5, 1e-12);
+    eh_truth_deinit(&truth);
+    eh_score_table_deinit(&table);
+    eh_test_folder_remove(&folder);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_means_over_peoples)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_means_over_peoples),
+                                       cmocka_unit_test(test_truth_of_an_encoder_decoder)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
