@@ -242,13 +242,16 @@ done:
 static eh_status end_sweep(const front_run *front, int exit_code)
 {
     int64_t failed = 0;
+    const char *only = front->options->only_steps;
+    const bool reports = !was_stopped(exit_code) && (only == NULL || is_word_of("report", only));
     for (int64_t i = 0; i < front->sweep.run_count; i++) failed += front->exit_codes[i] != 0;
-    if (!was_stopped(exit_code))
+    if (reports)
         EH_TRY(report_sweep(front));
-    if (!was_stopped(exit_code))
+    if (reports)
         EH_TRY(eh_front_write_sweep_tables(&front->sweep, front->exit_codes));
-    eh_log_line(front->log, "%lld of %lld runs done, one table for all: %s/tables",
-                (long long)(front->sweep.run_count - failed), (long long)front->sweep.run_count, front->sweep.output);
+    eh_log_line(front->log, "%lld of %lld runs done%s%s%s", (long long)(front->sweep.run_count - failed),
+                (long long)front->sweep.run_count, reports ? ", one table for all: " : "",
+                reports ? front->sweep.output : "", reports ? "/tables" : "");
     for (int64_t i = 0; i < front->sweep.run_count; i++)
         if (front->exit_codes[i] != 0)
             eh_log_line(front->log, "  failed with %d: %s", front->exit_codes[i], front->sweep.runs[i].name);
