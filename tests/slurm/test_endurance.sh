@@ -31,7 +31,7 @@ data:
   - {name: pairs, format: crows-pairs, path: world/pairs.csv, use: both, task: preferred, holdout: 0.1}
   - {name: tests, format: stereoset, path: world/stereoset.json}
   - {name: neutral, format: text, path: world/neutral.txt, use: control, holdout: 0.5}
-train: {epochs: 300, batch: 20, micro_batches: 2, lr: 1.0e-4}
+train: {epochs: 200, batch: 20, micro_batches: 2, lr: 1.0e-4}
 precision: fp32
 evaluate:
   - {metric: stereoset, protocol: likelihood}
