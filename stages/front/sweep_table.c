@@ -56,9 +56,21 @@ static const char *record_end(const char *at)
     return at;
 }
 
+// Behind the first field of the record at `at`, if `has_run`: a table's own column "run", which says what the prefix
+// says.
+static const char *behind_run(const char *at, bool has_run)
+{
+    bool quoted = false;
+    for (; has_run && *at != '\0' && (quoted || *at != ','); at++)
+        if (*at == '"')
+            quoted = !quoted;
+    return has_run && *at == ',' ? at + 1 : at;
+}
+
 static eh_status merge_table(const eh_sweep *sweep, const char *name)
 {
     eh_string merged = {0}, text = {0}, path = {0}, header = {0};
+    bool has_run = false;
     eh_status status = EH_OK;
     for (int64_t i = 0; i < sweep->run_count; i++) {
         const eh_run *run = &sweep->runs[i];
@@ -69,7 +81,8 @@ static eh_status merge_table(const eh_sweep *sweep, const char *name)
         if (header.size == 0) {
             EH_TRY_OR(done, eh_string_append(&header, text.bytes, (size_t)(end - text.bytes)));
             EH_TRY_OR(done, add_prefix(sweep, NULL, &merged));
-            EH_TRY_OR(done, eh_string_printf(&merged, ",%s\n", header.bytes));
+            has_run = strncmp(header.bytes, "run,", 4) == 0;
+            EH_TRY_OR(done, eh_string_printf(&merged, ",%s\n", behind_run(header.bytes, has_run)));
         } else if (header.size != (size_t)(end - text.bytes) || memcmp(header.bytes, text.bytes, header.size) != 0) {
             EH_TRY_OR(done, eh_error(EH_INPUT, "%s/tables/%s: its columns are not those of the other runs",
                                      run->job.output, name));
@@ -78,7 +91,8 @@ static eh_status merge_table(const eh_sweep *sweep, const char *name)
             end = record_end(at + 1);
             EH_TRY_OR(done, add_prefix(sweep, run, &merged));
             EH_TRY_OR(done, eh_string_append_text(&merged, ","));
-            EH_TRY_OR(done, eh_string_append(&merged, at + 1, (size_t)(end - at - 1)));
+            const char *rest = behind_run(at + 1, has_run);
+            EH_TRY_OR(done, eh_string_append(&merged, rest, (size_t)(end - rest)));
             EH_TRY_OR(done, eh_string_append_text(&merged, "\n"));
         }
     }
