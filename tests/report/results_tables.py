@@ -6,7 +6,8 @@
 
 A table stands between `<!-- table {...} -->` and `<!-- end -->`. The JSON object names the file (relative to README), the
 columns with their decimals (null: text as it is; "LABEL=COLUMN" renames) and the rows: each a label and what the CSV row
-must have in which column; a row may name a file of its own. An estimate's interval is printed after it.
+must have in which column, beside what `where` asks of all. In place of decimals a column may have an object with `decimals`,
+and `file` and `where` of its own. An estimate's interval is printed after it.
 """
 import csv
 import json
@@ -38,18 +39,27 @@ def cell(row, column, decimals):
     return number(value) + (f" [{number(low)}, {number(high)}]" if low else "")
 
 
+def find(path, keys):
+    found = [row for row in read(path) if all(row[k] == v for k, v in keys.items())]
+    if len(found) != 1:
+        raise SystemExit(f"{path}: {len(found)} rows with {keys}")
+    return found[0]
+
+
 def table(spec, folder):
-    columns = [(name.split("=", 1)[0], name.split("=", 1)[-1], places) for name, places in spec["columns"].items()]
+    columns = []
+    for name, how in spec["columns"].items():
+        how = how if isinstance(how, dict) else {"decimals": how}
+        columns.append((name.split("=", 1)[0], name.split("=", 1)[-1], how))
     lines = ["| " + " | ".join([spec.get("title", "")] + [label for label, _, _ in columns]) + " |",
-             "|---|" + "".join("---|" if places is None else "---:|" for _, _, places in columns)]
-    for wanted in spec["rows"]:
-        keys = dict(spec.get("where", {}), **{k: v for k, v in wanted.items() if k not in ("label", "file")})
-        path = os.path.join(folder, wanted.get("file", spec.get("file", "")))
-        found = [row for row in read(path) if all(row[k] == v for k, v in keys.items())]
-        if len(found) != 1:
-            raise SystemExit(f"{path}: {len(found)} rows with {keys}")
-        cells = [cell(found[0], column, places) for _, column, places in columns]
-        lines.append("| " + " | ".join([wanted["label"]] + cells) + " |")
+             "|---|" + "".join("---|" if how["decimals"] is None else "---:|" for _, _, how in columns)]
+    for row in spec["rows"]:
+        keys = {k: v for k, v in row.items() if k != "label"}
+        cells = []
+        for _, column, how in columns:
+            path = os.path.join(folder, how.get("file", spec.get("file", "")))
+            cells.append(cell(find(path, {**spec.get("where", {}), **how.get("where", {}), **keys}), column, how["decimals"]))
+        lines.append("| " + " | ".join([row["label"]] + cells) + " |")
     return "\n".join(lines) + "\n"
 
 
