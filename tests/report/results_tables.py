@@ -35,7 +35,7 @@ def cell(row, column, decimals):
     def number(text):
         return f"{float(text):{sign}.{decimals}f}"
 
-    low, high = row.get(column + " low"), row.get(column + " high")
+    low, high = (row.get(f"{column} {end}" if column != "value" else end) for end in ("low", "high"))
     return number(value) + (f" [{number(low)}, {number(high)}]" if low else "")
 
 
@@ -75,7 +75,7 @@ def main():
     wrong = [f"{old.strip()}\n  but the CSV files give\n{new.strip()}"
              for old, new in zip(text.split("\n"), fresh.split("\n")) if old != new]
     known = {n.lstrip("+-") for m in BLOCK.finditer(fresh) for n in NUMBER.findall(m[3])}
-    prose = re.sub(r"```.*?```|`[^`]*`|^    .*$", "", BLOCK.sub("", fresh), flags=re.S | re.M)
+    prose = re.sub(r"```.*?```|`[^`]*`|^    [^\n]*$", "", BLOCK.sub("", fresh), flags=re.S | re.M)
     numbers = NUMBER.findall(prose)
     wrong += [f"{n}: in no table" for n in numbers if n.lstrip("+-") not in known]
     if not BLOCK.search(fresh) or not numbers:
