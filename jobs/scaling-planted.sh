@@ -2,7 +2,7 @@
 # The study on a planted world (jobs/scaling-planted.yaml): makes the world, trains the models that are to be measured
 # from random weights, then fine-tunes and measures each with its controls. What is up to date is not done again.
 #   jobs/scaling-planted.sh [--full] [--seed N] [--sentences N] [--peoples N] [--strength X] [-- options of evenhand run]
-# --full: the demo's world (24 peoples, 160,000 sentences), a size more, 10,000 replicates; hours instead of minutes.
+# --full: the demo's world (24 peoples, 160,000 sentences) and 10,000 replicates; hours instead of minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 plant=(--sentences 60000 --peoples 16 --instructions 16000)
@@ -15,7 +15,7 @@ while [ $# -gt 0 ]; do
     *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
     esac
 done
-options=(-n 1 "$@") # small models: two runs of one rank at a time beat one of two
+options=(-n 1 ${full:+--set report.replicates=10000} "$@") # small models: two runs of one rank at a time beat one of two
 folder=results/scaling-planted
 mkdir -p "$folder/models"
 build/bin/evenhand-plant "$folder/world" "${plant[@]}"

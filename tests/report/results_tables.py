@@ -6,7 +6,7 @@
 
 A table stands between `<!-- table {...} -->` and `<!-- end -->`. The JSON object names the file (relative to README), the
 columns with their decimals (null: text as it is; "LABEL=COLUMN" renames) and the rows: each a label and what the CSV row
-must have in which column, beside what `where` asks of all. In place of decimals a column may have an object with `decimals`,
+must have in which column, beside what `where` asks of all; `in` is a folder of its own. In place of decimals a column may have an object with `decimals`,
 and `file` and `where` of its own. An estimate's interval is printed after it.
 """
 import csv
@@ -54,10 +54,10 @@ def table(spec, folder):
     lines = ["| " + " | ".join([spec.get("title", "")] + [label for label, _, _ in columns]) + " |",
              "|---|" + "".join("---|" if how["decimals"] is None else "---:|" for _, _, how in columns)]
     for row in spec["rows"]:
-        keys = {k: v for k, v in row.items() if k != "label"}
+        keys = {k: v for k, v in row.items() if k not in ("label", "in")}
         cells = []
         for _, column, how in columns:
-            path = os.path.join(folder, how.get("file", spec.get("file", "")))
+            path = os.path.join(folder, row.get("in", ""), how.get("file", spec.get("file", "")))
             cells.append(cell(find(path, {**spec.get("where", {}), **how.get("where", {}), **keys}), column, how["decimals"]))
         lines.append("| " + " | ".join([row["label"]] + cells) + " |")
     return "\n".join(lines) + "\n"

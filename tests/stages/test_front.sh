@@ -211,6 +211,9 @@ task-rewrite_lr-0.5,rewrite,0.5,"a, b",0.5'
 check "a table's own column of runs is not there twice" equal "$(head -2 swept/tables/own.csv)" \
     'run,data.pairs.task,train.lr,metric,value
 task-gap-fill_lr-1e-4,gap-fill,1e-4,"b, c",1'
+rm -r swept/tables
+run "$evenhand" run sweep.yaml -n 1 --step tokenize
+check 'no table of all runs before their reports' test "$code" -eq 0 -a ! -e swept/tables
 run "$evenhand" run sweep.yaml -n 1
 check 'again: nothing to do' equal "$(cat swept/*/calls | wc -l)" 15
 check 'again: said' equal "$(grep -c 'up to date' <<<"$err")" 20
