@@ -10,8 +10,9 @@
 #include "support/cmocka.h"
 
 const eh_test_device eh_test_devices[] = {
-    {"reference", NULL, 1}, {"cpu", "baseline", 1}, {"cpu", "baseline", 3}, {"cpu", "avx2", 1}, {"cpu", "avx2", 3},
-    {"cpu", "wide", 2},     {"cpu", "avx512", 1},   {"cpu", "avx512", 3},   {"cuda", NULL, 0},
+    {"reference", NULL, 1},   {"cpu", "baseline", 1},   {"cpu", "baseline", 3}, {"cpu", "avx2", 1},
+    {"cpu", "avx2", 3},       {"cpu", "wide", 2},       {"cpu", "avx512", 1},   {"cpu", "avx512", 3},
+    {"cpu", "avx512bf16", 1}, {"cpu", "avx512bf16", 3}, {"cuda", NULL, 0},
 };
 const int eh_test_device_count = sizeof eh_test_devices / sizeof *eh_test_devices;
 

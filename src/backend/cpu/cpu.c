@@ -11,8 +11,9 @@
 static bool can_run(const eh_cpu_kernels *kernels)
 {
 #if defined(__x86_64__)
-    if (kernels == &eh_cpu_kernels_avx512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+    if (kernels == &eh_cpu_kernels_avx512 || kernels == &eh_cpu_kernels_avx512_bf16)
+        return (kernels == &eh_cpu_kernels_avx512 || __builtin_cpu_supports("avx512bf16")) &&
+               __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     if (kernels == &eh_cpu_kernels_avx2)
@@ -22,14 +23,15 @@ static bool can_run(const eh_cpu_kernels *kernels)
     return kernels == &eh_cpu_kernels_base || kernels == &eh_cpu_kernels_wide;
 }
 
-// The best that the machine has, or the one that EVENHAND_CPU_ISA asks for: avx512, avx2, baseline, or wide (for
-// tests).
+// The best that the machine has, or the one that EVENHAND_CPU_ISA asks for: avx512bf16, avx512, avx2, baseline,
+// or wide (for tests).
 static eh_status choose_kernels(const eh_cpu_kernels **chosen)
 {
     static const struct {
         const char *name;
         const eh_cpu_kernels *kernels;
-    } known[] = {{"avx512", &eh_cpu_kernels_avx512},
+    } known[] = {{"avx512bf16", &eh_cpu_kernels_avx512_bf16},
+                 {"avx512", &eh_cpu_kernels_avx512},
                  {"avx2", &eh_cpu_kernels_avx2},
                  {"baseline", &eh_cpu_kernels_base},
                  {"wide", &eh_cpu_kernels_wide}};
@@ -44,7 +46,8 @@ static eh_status choose_kernels(const eh_cpu_kernels **chosen)
         if (wanted != NULL)
             return eh_error(EH_MACHINE, "EVENHAND_CPU_ISA asks for %s, which this machine lacks", wanted);
     }
-    return eh_error(EH_INPUT, "EVENHAND_CPU_ISA is '%s'; there are avx512, avx2, baseline and wide", wanted);
+    return eh_error(EH_INPUT, "EVENHAND_CPU_ISA is '%s'; there are avx512bf16, avx512, avx2, baseline and wide",
+                    wanted);
 }
 
 static void cpu_close(eh_backend *backend)

@@ -33,10 +33,11 @@ enum {
 };
 
 typedef struct {
-    const char *name;                                  // of the instruction set
-    int width;                                         // floats in a vector
-    int panel_rows;                                    // of a that a panel holds
-    int panel_columns;                                 // of b
+    const char *name;  // of the instruction set
+    int width;         // floats in a vector
+    int panel_rows;    // of a that a panel holds
+    int panel_columns; // of b
+    bool pairs;        // a and b both bf16: panels hold pairs of them in a word, half as many words (rounded up)
     void (*gemm)(const eh_gemm *gemm, float *scratch); // scratch: EH_GEMM_SCRATCH floats, 64-byte aligned
     // Packs columns [first, first + count) of b (first a multiple of panel_columns) of a gemm with this k. `packed`
     // holds all columns: k * (n rounded up to panel_columns) floats.
@@ -81,6 +82,6 @@ typedef struct {
 
 extern const eh_cpu_kernels eh_cpu_kernels_base; // what every machine of this kind has
 extern const eh_cpu_kernels eh_cpu_kernels_wide; // for tests: as AVX-512's, in plain C
-extern const eh_cpu_kernels eh_cpu_kernels_avx2, eh_cpu_kernels_avx512;
+extern const eh_cpu_kernels eh_cpu_kernels_avx2, eh_cpu_kernels_avx512, eh_cpu_kernels_avx512_bf16;
 
 #endif

@@ -8,7 +8,7 @@ typedef struct {
     uint64_t serial, write_count;
     size_t offset;
     int64_t k, n;
-    bool transposed;
+    bool transposed, pairs;
     eh_dtype dtype;
     void *block;
     size_t bytes;
@@ -52,7 +52,8 @@ static eh_status find_packed(eh_cpu *cpu, const packed_matrix *wanted, packed_ma
     for (int64_t i = 0; i < packed->count; i++) {
         packed_matrix *matrix = &packed->matrices[i];
         if (matrix->serial == wanted->serial && matrix->offset == wanted->offset && matrix->k == wanted->k &&
-            matrix->n == wanted->n && matrix->transposed == wanted->transposed && matrix->dtype == wanted->dtype) {
+            matrix->n == wanted->n && matrix->transposed == wanted->transposed && matrix->pairs == wanted->pairs &&
+            matrix->dtype == wanted->dtype) {
             *found = matrix;
             return EH_OK;
         }
@@ -72,13 +73,15 @@ static eh_status find_packed(eh_cpu *cpu, const packed_matrix *wanted, packed_ma
 const float *eh_cpu_packed(eh_cpu *cpu, const eh_tensor *b, const eh_gemm *gemm, eh_status *status)
 {
     const int64_t panel = cpu->kernels->panel_columns, columns = (gemm->n + panel - 1) / panel * panel;
+    const bool pairs = cpu->kernels->pairs && gemm->a_type == EH_BF16 && gemm->b_type == EH_BF16;
     const packed_matrix wanted = {.serial = b->buffer->serial,
                                   .offset = b->offset,
                                   .k = gemm->k,
                                   .n = gemm->n,
                                   .transposed = gemm->b_row == 1,
+                                  .pairs = pairs,
                                   .dtype = gemm->b_type,
-                                  .bytes = (size_t)(columns * gemm->k) * sizeof(float)};
+                                  .bytes = (size_t)(columns * (pairs ? (gemm->k + 1) / 2 : gemm->k)) * sizeof(float)};
     packed_matrix *matrix = NULL;
     *status = find_packed(cpu, &wanted, &matrix);
     if (*status != EH_OK)
