@@ -97,6 +97,11 @@ bool eh_backend_prefers_bf16(const eh_backend *backend)
     return backend->prefers_bf16;
 }
 
+bool eh_backend_packs(const eh_backend *backend, eh_dtype dtype)
+{
+    return dtype == EH_F32 || (dtype == EH_BF16 && backend->packs_bf16);
+}
+
 // --- Buffers -----------------------------------------------------------------------------
 static atomic_uint_fast64_t buffer_serial;
 

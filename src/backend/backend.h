@@ -52,9 +52,10 @@ eh_tensor eh_tensor_reshape(const eh_tensor *tensor, int dimension_count, const 
 EH_CHECKED eh_status eh_backend_open(const char *name, int local_rank, int threads, eh_backend **backend);
 void eh_backend_close(eh_backend **backend);
 const char *eh_backend_name(const eh_backend *backend);
-const char *eh_backend_description(const eh_backend *backend); // "AVX2, 1 thread"
-bool eh_backend_prefers_fp16(const eh_backend *backend);       // the same of fp16, and bf16 is none of its own
-bool eh_backend_prefers_bf16(const eh_backend *backend);       // products in bf16 are faster than in fp32
+const char *eh_backend_description(const eh_backend *backend);    // "AVX2, 1 thread"
+bool eh_backend_prefers_fp16(const eh_backend *backend);          // the same of fp16, and bf16 is none of its own
+bool eh_backend_prefers_bf16(const eh_backend *backend);          // products in bf16 are faster than in fp32
+bool eh_backend_packs(const eh_backend *backend, eh_dtype dtype); // a packed copy of a matrix is no larger than it is
 
 // Zeroed memory. `purpose` names it in the message when there is none ("activations") and in memory reports.
 EH_CHECKED eh_status eh_buffer_new(eh_backend *backend, size_t bytes, const char *purpose, eh_buffer **buffer);
@@ -198,7 +199,8 @@ int eh_relative_bucket(int64_t distance, bool bidirectional, int bucket_count, i
 typedef struct {
     eh_tensor hidden, weight, bias, target;
     float scale;
-    bool backward_follows; // eh_output_backward comes next for this layer, tensors unchanged: the logits may be kept
+    bool weight_is_constant; // as eh_product's b_is_constant
+    bool backward_follows;   // eh_output_backward comes next for this layer, tensors unchanged: the logits may be kept
     eh_tensor log_probability, log_sum_exp;
 } eh_output_layer;
 EH_CHECKED eh_status eh_output_forward(eh_backend *backend, const eh_output_layer *layer);

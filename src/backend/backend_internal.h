@@ -16,7 +16,7 @@ typedef struct eh_profile eh_profile;
 // operation could not handle as "nothing to do"; the operations are described in backend.h.
 typedef struct {
     const char *name;
-    // Fills backend->state, description, prefers_bf16, shares_host_memory.
+    // Fills backend->state, description, prefers_bf16, packs_bf16, shares_host_memory.
     eh_status (*open)(eh_backend *backend, int local_rank, int threads);
     void (*close)(eh_backend *backend);
     // Sets buffer->address to zeroed memory of buffer->bytes; view: to memory that holds what `host` points to.
@@ -73,6 +73,7 @@ struct eh_backend {
     void *state; // the backend's own
     char description[160];
     bool prefers_bf16, prefers_fp16;
+    bool packs_bf16;         // its packed copies of bf16 matrices are bf16
     bool shares_host_memory; // a buffer's address is a host address
     eh_profile *profile;     // NULL: not profiling
 };

@@ -34,8 +34,10 @@ typedef struct {
     text_slot *slots;
     eh_cache cache;
     eh_sampler sampler;
-    float *logits;     // [slots, vocabulary]
-    int64_t *row_slot; // which slot asked for row i of the logits
+    bool greedy;        // plainly the likeliest token: the backend finds it
+    int32_t *likeliest; // [slots]
+    float *logits;      // [slots, vocabulary]; not if greedy
+    int64_t *row_slot;  // which slot asked for row i of the logits
 } generation;
 
 static const eh_dropout_plan no_dropout = {0};
@@ -107,7 +109,12 @@ static eh_status begin(generation *g)
     EH_TRY(eh_cache_init(&g->cache, g->model, g->slot_count, g->slot_rows, g->source_rows, g->batch_rows));
     EH_TRY(EH_ALLOC(g->slot_count, &g->slots));
     EH_TRY(EH_ALLOC(g->slot_count, &g->row_slot));
-    EH_TRY(EH_ALLOC(g->slot_count * g->model->t.vocab_size, &g->logits));
+    const eh_generation *settings = g->settings;
+    g->greedy = !settings->sample && settings->repetition_penalty == 1 && settings->no_repeat_ngram == 0 &&
+                (settings->min_new_tokens == 0 || settings->eos < 0);
+    EH_TRY(EH_ALLOC(g->slot_count, &g->likeliest));
+    if (!g->greedy)
+        EH_TRY(EH_ALLOC(g->slot_count * g->model->t.vocab_size, &g->logits));
     for (int64_t s = 0; s < g->slot_count; s++) EH_TRY(EH_ALLOC(g->slot_rows, &g->slots[s].ids));
     return eh_sampler_init(&g->sampler, g->settings, g->model->t.vocab_size);
 }
@@ -118,6 +125,7 @@ static void finish(generation *g)
     eh_free(&g->slots);
     eh_free(&g->row_slot);
     eh_free(&g->logits);
+    eh_free(&g->likeliest);
     eh_cache_deinit(&g->cache);
     eh_sampler_deinit(&g->sampler);
 }
@@ -212,14 +220,21 @@ static eh_status deliver(generation *g, text_slot *slot, bool by_eos)
     return g->sink(g->sink_context, &text);
 }
 
+static int32_t next_token(generation *g, int64_t row)
+{
+    const text_slot *slot = &g->slots[g->row_slot[row]];
+    const int64_t made = slot->count - slot->given;
+    const eh_sample_place place = {.item = g->item_ids[slot->prompt], .sample = slot->sample, .index = made};
+    if (g->greedy)
+        return g->likeliest[row];
+    return eh_sampler_next(&g->sampler, &place, slot->ids, slot->count, made, g->logits + row * g->model->t.vocab_size);
+}
+
 // Adds the next token of a slot; when the text is done, delivers it and takes the next.
-static eh_status advance(generation *g, int64_t s, const float *logits)
+static eh_status advance(generation *g, int64_t s, int32_t token)
 {
     text_slot *slot = &g->slots[s];
     const eh_generation *settings = g->settings;
-    const int64_t made = slot->count - slot->given;
-    const eh_sample_place place = {.item = g->item_ids[slot->prompt], .sample = slot->sample, .index = made};
-    const int32_t token = eh_sampler_next(&g->sampler, &place, slot->ids, slot->count, made, logits);
     const bool by_eos = token == settings->eos && settings->eos >= 0;
     if (!by_eos)
         slot->ids[slot->count++] = token;
@@ -241,10 +256,15 @@ static eh_status run_round(generation *g)
     EH_TRY(stage_round(g, &n));
     EH_TRY(eh_stacks_forward(model, &no_dropout, &g->cache));
     EH_TRY(eh_head_forward(model, &no_dropout, n, &hidden));
-    const eh_tensor logits = eh_first_rows(&model->work.logits, n);
+    const eh_tensor logits = eh_first_rows(&model->work.logits, n), ids = eh_first_rows(&model->work.label_ids, n);
     EH_TRY(eh_head_logits(model, &hidden, &logits));
-    EH_TRY(eh_backend_download(model->backend, &logits, g->logits));
-    for (int64_t i = 0; i < n; i++) EH_TRY(advance(g, g->row_slot[i], g->logits + i * model->t.vocab_size));
+    if (g->greedy) {
+        EH_TRY(eh_argmax_rows(model->backend, &logits, &ids));
+        EH_TRY(eh_backend_download(model->backend, &ids, g->likeliest));
+    } else {
+        EH_TRY(eh_backend_download(model->backend, &logits, g->logits));
+    }
+    for (int64_t i = 0; i < n; i++) EH_TRY(advance(g, g->row_slot[i], next_token(g, i)));
     return EH_OK;
 }
 

@@ -52,6 +52,7 @@ static eh_output_layer output_layer(const eh_model *model, const eh_tensor *hidd
                              .bias = model->w.output.bias,
                              .target = eh_first_rows(&model->work.label_ids, n),
                              .scale = model->t.output_scale,
+                             .weight_is_constant = model->w.output.constant,
                              .backward_follows = backward_follows,
                              .log_probability = eh_first_rows(&model->work.log_probability, n),
                              .log_sum_exp = eh_first_rows(&model->work.log_sum_exp, n)};
@@ -157,6 +158,7 @@ eh_status eh_head_logits(eh_model *model, const eh_tensor *hidden, const eh_tens
                                                      .bias = model->w.output.bias,
                                                      .y = *logits,
                                                      .transpose_b = !model->w.output.in_out,
+                                                     .b_is_constant = model->w.output.constant,
                                                      .alpha = model->t.output_scale});
 }
 

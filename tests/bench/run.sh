@@ -3,7 +3,7 @@
 # evenhand beside its peers on the same, checked work, in turn: tests/bench/peers.py says how. Each case leaves a file of
 # JSON lines in build/bench; the tables of results/bench-cpu.md are made of all that lie there. Needs the peers' Python
 # (EVENHAND_PYTHON), EVENHAND_SHARED with the peers' programs and data sets, and a build. ROUNDS, THREADS: how often and
-# how wide.
+# how wide. PREFIX: words before each measured program, ours and the peers': "chrt -f 1" on a machine that others use.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 export EVENHAND_SHARED=${EVENHAND_SHARED:-$PWD/../shared} HF_HUB_DISABLE_PROGRESS_BARS=1

@@ -74,6 +74,7 @@ static eh_status cpu_open(eh_backend *backend, int local_rank, int threads)
     backend->shares_host_memory = true;
     eh_status status = EH_OK;
     EH_TRY_OR(failed, choose_kernels(&cpu->kernels));
+    backend->packs_bf16 = cpu->kernels->pairs;
     cpu->threads = threads > 0 ? threads : omp_get_max_threads(); // the binding's processors, or OMP_NUM_THREADS
     EH_TRY_OR(failed, EH_ALLOC(cpu->threads, &cpu->workers));
     snprintf(backend->description, sizeof backend->description, "%s, %d thread%s", cpu->kernels->name, cpu->threads,

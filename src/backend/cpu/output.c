@@ -20,6 +20,7 @@ typedef struct {
     block_sum *sums;     // [blocks, n]
     float *target_logit; // [n]
     float *kept;         // [n, vocabulary] or NULL
+    const float *packed; // the weights as `pack` left them, or NULL
     // backward
     const eh_tensor *row_weight, *grad_hidden, *grad_weight, *grad_bias;
     int64_t first_row, row_count, lanes; // of this pass
@@ -65,6 +66,8 @@ static void block_logits(const output_job *job, int64_t block, int64_t first, in
         .b_column = job->width,
         .c = z,
         .c_row = z_row,
+        .packed_b = job->packed,
+        .first_column = block * WORDS,
         .bias = eh_tensor_exists(&layer->bias) ? element(&layer->bias, block * WORDS) : NULL,
         .alpha = layer->scale,
     };
@@ -129,6 +132,23 @@ static eh_status keep_logits(output_job *job)
     return EH_OK;
 }
 
+// A copy of the weights in panels, kept from call to call, if they stay as they are.
+static eh_status find_packed(output_job *job)
+{
+    const eh_output_layer *layer = job->layer;
+    const eh_gemm whole = {.n = job->vocabulary,
+                           .k = job->width,
+                           .a_type = layer->hidden.dtype,
+                           .b = eh_tensor_address(&layer->weight),
+                           .b_type = layer->weight.dtype,
+                           .b_row = 1,
+                           .b_column = job->width};
+    eh_status status = EH_OK;
+    if (layer->weight_is_constant && job->width > 0)
+        job->packed = eh_cpu_packed(job->cpu, &layer->weight, &whole, &status);
+    return status;
+}
+
 eh_status eh_cpu_output_forward(eh_backend *backend, const eh_output_layer *layer)
 {
     output_job job = begin(backend, layer);
@@ -138,6 +158,7 @@ eh_status eh_cpu_output_forward(eh_backend *backend, const eh_output_layer *laye
     EH_TRY(eh_cpu_reserve_workers(cpu, (EH_GEMM_SCRATCH + ROWS * WORDS) * sizeof(float)));
     EH_TRY(eh_arena_reserve(&cpu->shared, (size_t)job.n * ((size_t)job.blocks * sizeof(block_sum) + sizeof(float))));
     EH_TRY(keep_logits(&job));
+    EH_TRY(find_packed(&job));
     job.sums = cpu->shared.block;
     job.target_logit = (float *)(job.sums + job.blocks * job.n);
     eh_cpu_run(cpu, job.blocks, forward_task, &job);
@@ -161,8 +182,8 @@ static void block_gradients(const output_job *job, int64_t block, int64_t first,
 }
 
 // grad_weight[v, :] += scale sum_i g[i, v] hidden[i, :], a strip of columns at a time where it is not fp32.
-static void add_weight_gradient(const output_job *job, int64_t block, int64_t first, int64_t rows, const float *z,
-                                float *scratch, float *strip)
+static void add_weight_gradient(const output_job *job, int64_t block, int64_t first, int64_t rows, const void *z,
+                                eh_dtype z_type, float *scratch, float *strip)
 {
     const eh_tensor *grad = job->grad_weight;
     const int64_t words = words_of(job, block), top = block * WORDS;
@@ -177,6 +198,7 @@ static void add_weight_gradient(const output_job *job, int64_t block, int64_t fi
             .n = columns,
             .k = rows,
             .a = z,
+            .a_type = z_type,
             .a_row = 1,
             .a_column = WORDS,
             .b = element(&job->layer->hidden, first * job->width + left),
@@ -205,11 +227,19 @@ static void backward_block(const output_job *job, int64_t block, int64_t first, 
     else
         block_logits(job, block, first, rows, z, WORDS, scratch);
     block_gradients(job, block, first, rows, z);
+    uint16_t *const halves = (uint16_t *)(strip + WORDS * EH_GEMM_COLUMNS);
+    const bool as_halves = job->cpu->kernels->pairs && job->layer->weight.dtype == EH_BF16 &&
+                           job->layer->hidden.dtype == EH_BF16; // as they are in PyTorch's autocast
+    if (as_halves)
+        job->cpu->kernels->from_float(halves, z, EH_BF16, rows * WORDS);
+    const void *const gradients = as_halves ? (const void *)halves : z;
+    const eh_dtype type = as_halves ? EH_BF16 : EH_F32;
     const eh_gemm product = {
         .m = rows,
         .n = job->width,
         .k = words,
-        .a = z,
+        .a = gradients,
+        .a_type = type,
         .a_row = WORDS,
         .a_column = 1,
         .b = element(&job->layer->weight, block * WORDS * job->width),
@@ -223,7 +253,7 @@ static void backward_block(const output_job *job, int64_t block, int64_t first, 
     };
     job->cpu->kernels->gemm(&product, scratch);
     if (eh_tensor_exists(job->grad_weight))
-        add_weight_gradient(job, block, first, rows, z, scratch, strip);
+        add_weight_gradient(job, block, first, rows, gradients, type, scratch, strip);
     if (eh_tensor_exists(job->grad_bias)) {
         float *grad_bias = (float *)eh_tensor_address(job->grad_bias) + block * WORDS;
         for (int64_t r = 0; r < rows; r++) job->cpu->kernels->add(grad_bias, z + r * WORDS, words);
@@ -269,7 +299,8 @@ eh_status eh_cpu_output_backward(eh_backend *backend, const eh_output_layer *lay
         job.kept = cpu->logits.block;
     cpu->logits_of = (eh_output_layer){0};
     const int64_t rows = job.n < ROWS_OF_PASS ? job.n : ROWS_OF_PASS;
-    EH_TRY(eh_cpu_reserve_workers(cpu, (EH_GEMM_SCRATCH + ROWS * WORDS + WORDS * EH_GEMM_COLUMNS) * sizeof(float)));
+    EH_TRY(eh_cpu_reserve_workers(cpu, (EH_GEMM_SCRATCH + ROWS * WORDS + WORDS * EH_GEMM_COLUMNS + ROWS * WORDS / 2) *
+                                           sizeof(float)));
     EH_TRY(eh_arena_reserve(&cpu->shared, (size_t)(job.lanes * rows * job.width) * sizeof(float)));
     job.lane_sums = cpu->shared.block;
     for (job.first_row = 0; job.first_row < job.n; job.first_row += rows) {
