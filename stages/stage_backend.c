@@ -58,13 +58,21 @@ static void log_profile(const eh_stage *stage)
 {
     const eh_profile_row *rows = NULL;
     int64_t count = 0;
-    if (eh_backend_profile_report(stage->backend, &rows, &count) != EH_OK)
+    double flops = 0, bytes = 0;
+    const eh_dtype dtype = chosen_precision(stage->job.precision, stage->backend);
+    if (eh_backend_profile_report(stage->backend, &rows, &count) != EH_OK ||
+        eh_backend_limits(stage->backend, dtype, &flops, &bytes) != EH_OK)
         return;
-    eh_log_line(&stage->log, "%-28s %10s %10s %10s %8s", "operation", "calls", "seconds", "Gflop/s", "GB/s");
+    if (flops > 0)
+        eh_log_line(&stage->log, "limit: %.1f Gflop/s in %s, %.1f GB/s read, as measured now", flops / 1e9,
+                    eh_dtype_name(dtype), bytes / 1e9);
+    eh_log_line(&stage->log, "%-28s %10s %10s %10s %8s %8s", "operation", "calls", "seconds", "Gflop/s", "GB/s",
+                "of limit");
     for (int64_t i = 0; i < count; i++) {
         const double seconds = rows[i].seconds > 0 ? rows[i].seconds : 1e-9;
-        eh_log_line(&stage->log, "%-28s %10lld %10.3f %10.1f %8.1f", rows[i].operation, (long long)rows[i].calls,
-                    rows[i].seconds, rows[i].flops / seconds / 1e9, rows[i].bytes / seconds / 1e9);
+        eh_log_line(&stage->log, "%-28s %10lld %10.3f %10.1f %8.1f %7.0f%%", rows[i].operation,
+                    (long long)rows[i].calls, rows[i].seconds, rows[i].flops / seconds / 1e9,
+                    rows[i].bytes / seconds / 1e9, 100 * eh_profile_share(&rows[i], flops, bytes));
     }
 }
 

@@ -66,6 +66,7 @@ typedef struct {
     eh_status (*pull)(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
                       const eh_tensor *importance, const eh_tensor *gradient);
     eh_status (*squared_norm)(eh_backend *backend, const eh_tensor *x, double *sum);
+    eh_status (*limits)(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes); // 0: not known
 } eh_backend_table;
 
 struct eh_backend {

@@ -108,6 +108,18 @@ eh_status eh_backend_profile_report(eh_backend *backend, const eh_profile_row **
     return EH_OK;
 }
 
+eh_status eh_backend_limits(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes)
+{
+    return backend->table->limits(backend, dtype, flops, bytes);
+}
+
+double eh_profile_share(const eh_profile_row *row, double flops, double bytes)
+{
+    if (!(flops > 0 && bytes > 0 && row->seconds > 0))
+        return 0;
+    return fmax(row->flops / flops, row->bytes / bytes) / row->seconds;
+}
+
 static eh_status write_trace(const eh_profile *profile, const char *backend_name)
 {
     FILE *file = fopen(profile->trace_path, "w");

@@ -22,6 +22,12 @@ typedef struct {
 EH_CHECKED eh_status eh_backend_profile_begin(eh_backend *backend, const char *trace_path);
 // Rows so far, the dearest first; valid until the next call on this backend.
 EH_CHECKED eh_status eh_backend_profile_report(eh_backend *backend, const eh_profile_row **rows, int64_t *row_count);
+// What the machine can do at most in a second: floating point operations in `dtype` and bytes read from memory,
+// measured in some 50 ms on the backend's own threads. 0: not known (the backend has no probe).
+EH_CHECKED eh_status eh_backend_limits(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes);
+// The share of the limit that a row reached: its least time over its own, the least being that of its operations or of
+// its bytes, whichever takes longer. More than 1 where operands lay in a cache; 0 if the limits are not known.
+double eh_profile_share(const eh_profile_row *row, double flops, double bytes);
 // Stops profiling and writes the trace. EH_MACHINE if it can't be written.
 EH_CHECKED eh_status eh_backend_profile_end(eh_backend *backend);
 

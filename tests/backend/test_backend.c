@@ -25,7 +25,8 @@
     X(fill) X(convert) X(add) X(scale) X(dropout) X(activation_forward) X(activation_backward)    \
     X(gather_rows) X(scatter_add_rows) X(column_sum) X(norm_forward) X(norm_backward) X(multiply) \
     X(attention_forward) X(attention_backward) X(output_forward) X(output_backward)               \
-    X(log_softmax_rows) X(divergence_rows) X(argmax_rows) X(adamw_step) X(pull) X(squared_norm)
+    X(log_softmax_rows) X(divergence_rows) X(argmax_rows) X(adamw_step) X(pull) X(squared_norm)   \
+    X(limits)
 // clang-format on
 #define ONE(name) +1
 _Static_assert(sizeof(eh_backend_table) == sizeof(char *) + (FUNCTIONS(ONE)) * sizeof(void (*)(void)),
@@ -165,6 +166,34 @@ static void test_nothing_is_allocated_once_warm(void **state)
 {
     (void)state;
     eh_test_on_devices(check_steady_state);
+}
+
+// The share is that of the scarcer of the two: operations, or bytes.
+static void test_share_of_the_limit(void **state)
+{
+    (void)state;
+    const eh_profile_row product = {.seconds = 2, .flops = 150, .bytes = 10},
+                         copy = {.seconds = 2, .flops = 1, .bytes = 16};
+    assert_true(eh_test_close(eh_profile_share(&product, 100, 10), 0.75, 1e-12));
+    assert_true(eh_test_close(eh_profile_share(&copy, 100, 10), 0.8, 1e-12));
+    assert_true(eh_profile_share(&copy, 0, 0) == 0); // not known
+}
+
+static void check_limits(eh_backend *backend, eh_backend *unused)
+{
+    (void)unused;
+    double flops = -1, bytes = -1;
+    OK(eh_backend_limits(backend, EH_BF16, &flops, &bytes));
+    if (strcmp(eh_backend_name(backend), "cpu") != 0) {
+        assert_true(flops == 0 && bytes == 0);
+        return;
+    }
+    assert_true(flops > 1e8 && flops < 1e14 && bytes > 1e7 && bytes < 1e13); // a unit mistaken shows
+}
+static void test_limits_are_measured(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_limits);
 }
 
 static void test_profile_counts_calls_and_writes_a_trace(void **state)
@@ -312,6 +341,8 @@ int main(void)
         cmocka_unit_test(test_impossible_memory_is_refused_by_name),
         cmocka_unit_test(test_a_buffer_on_disk_keeps_its_values),
         cmocka_unit_test(test_nothing_is_allocated_once_warm),
+        cmocka_unit_test(test_share_of_the_limit),
+        cmocka_unit_test(test_limits_are_measured),
         cmocka_unit_test(test_profile_counts_calls_and_writes_a_trace),
         cmocka_unit_test(test_the_references_activations_and_slopes),
         cmocka_unit_test(test_the_references_norm_gradients_are_slopes),

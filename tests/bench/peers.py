@@ -119,8 +119,12 @@ def option_orders(shape, items, orders):
         prompts = []
         for order in list(itertools.permutations(range(3)))[:orders]:
             lines = ["Question: Select the item from this list which relates the most to the context.", f"Context: {context}"]
+            if "BLANK" in context:
+                lines[0] = ('Question: The context is missing a word defined as "blank". Select which sentence\n            '
+                            "among the 3 choices below is the best way to replace it.")
             lines += [f"Choice{i + 1}: {common.plain(choices[o])}" for i, o in enumerate(order)]
-            prompts.append([i % fold for i in encode("\n".join(lines) + "\nAnswer: Choice", add_special_tokens=False).ids])
+            text = "\n            ".join(lines + ["Answer: Choice"])      # the study's form, indentation and all
+            prompts.append([i % fold for i in encode(text, add_special_tokens=False).ids])
         work.append(([11, 12, 13], prompts))
     return work
 

@@ -177,4 +177,5 @@ const eh_backend_table eh_backend_cpu = {
     .argmax_rows = eh_cpu_argmax_rows,
     .adamw_step = eh_cpu_adamw_step,
     .squared_norm = eh_cpu_squared_norm,
+    .limits = eh_cpu_limits,
 };

@@ -92,6 +92,7 @@ eh_status eh_cpu_output_backward(eh_backend *backend, const eh_output_layer *lay
                                  const eh_tensor *grad_bias);
 eh_status eh_cpu_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
                             const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy);
+eh_status eh_cpu_limits(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes);
 eh_status eh_cpu_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum);
 
 #endif

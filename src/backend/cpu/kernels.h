@@ -76,6 +76,9 @@ typedef struct {
     void (*adamw)(const eh_adamw *adamw, float *weights, const float *gradient, float *m, float *v, int64_t n);
     double (*sum_of_squares)(const float *x, int64_t n);
 
+    // Multiplies and adds in registers, of bf16 if `pairs`; returns the floating point operations. sums [10 width].
+    double (*multiply_in_registers)(bool pairs, int64_t rounds, float *sums);
+
     // For the tests of the polynomials' bounds.
     void (*exponential)(float *y, const float *x, int64_t n);
 } eh_cpu_kernels;

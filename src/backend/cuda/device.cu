@@ -195,6 +195,15 @@ eh_status eh_cuda_scratch(eh_backend *backend, size_t bytes, void **scratch)
     return EH_OK;
 }
 
+// Not measured: no probe of a GPU's units yet.
+static eh_status cuda_limits(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes)
+{
+    (void)backend;
+    (void)dtype;
+    *flops = *bytes = 0;
+    return EH_OK;
+}
+
 extern "C" const eh_backend_table eh_backend_cuda = {
     "cuda",
     cuda_open,
@@ -228,4 +237,5 @@ extern "C" const eh_backend_table eh_backend_cuda = {
     eh_cuda_adamw_step,
     eh_cuda_pull,
     eh_cuda_squared_norm,
+    cuda_limits,
 };

@@ -18,6 +18,15 @@ static void reference_close(eh_backend *backend)
     (void)backend;
 }
 
+// It is not made for speed.
+eh_status eh_reference_limits(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes)
+{
+    (void)backend;
+    (void)dtype;
+    *flops = *bytes = 0;
+    return EH_OK;
+}
+
 const eh_backend_table eh_backend_reference = {
     .name = "reference",
     .open = reference_open,
@@ -51,4 +60,5 @@ const eh_backend_table eh_backend_reference = {
     .argmax_rows = eh_reference_argmax_rows,
     .adamw_step = eh_reference_adamw_step,
     .squared_norm = eh_reference_squared_norm,
+    .limits = eh_reference_limits,
 };

@@ -55,6 +55,7 @@ eh_status eh_reference_output_backward(eh_backend *backend, const eh_output_laye
 eh_status eh_reference_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
                                   const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
                                   const eh_tensor *copy);
+eh_status eh_reference_limits(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes);
 eh_status eh_reference_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum);
 
 #endif
