@@ -1,7 +1,9 @@
 // evenhand-damage: the control "damage" of PROTOCOL part 5. Puts Gaussian noise on the starting model's weights, as
-// strong as it takes for the capability (bits per byte) to be the treated model's, and keeps that model as
-// OUTPUT/control-damage/model. Every strength that was tried is a row of OUTPUT/control-damage/bisection.csv, from
-// which a killed search goes on.
+// strong as it takes for the mean capability (bits per byte) of several such models to be the treated model's, and keeps
+// them as OUTPUT/control-damage/model-1a, -1b, -2a, ... Each noise is used with both signs (a, b): what it does to a
+// bias is mostly proportional to it and falls out of the mean of the two, which leaves what damage as such does (on the
+// planted world of tests/stages/test_controls.sh the mean of a pair scatters by 0.037 nats, that of two noises by 0.103).
+// Every strength that was tried is in OUTPUT/control-damage/bisection.csv, from which a killed search goes on.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -19,8 +21,10 @@
 #include "stage_model.h"
 #include "train/bisection.h"
 
+// What model number `index` measured at a strength.
 typedef struct {
     double strength, value;
+    int64_t index;
 } trial;
 
 typedef struct {
@@ -33,8 +37,9 @@ typedef struct {
     const eh_job_data *data;
     eh_examples examples;
     eh_tokenizer *tokenizer;
-    char *tokenizer_folder, *model_folder;
-    double saved; // strength of the model in model_folder; negative: none
+    char *tokenizer_folder;
+    int64_t model_count; // two for each noise
+    double *saved;       // [model_count] strength of the saved model; negative: none
     trial *trials;
     int64_t trial_count, trial_capacity;
 } damage;
@@ -110,19 +115,25 @@ static eh_status read_capability(const damage *d, const char *phase, double *val
 
 // --- One strength --------------------------------------------------------------------------------------------------
 
-static eh_status save(damage *d, double strength)
+static eh_status save_alone(damage *d, int64_t index, double strength, const char *folder)
 {
-    eh_status status = EH_OK;
-    if (d->saved == strength)
+    EH_TRY(eh_noise_apply(&d->noise, index / 2, index % 2 == 0 ? strength : -strength));
+    EH_TRY(eh_make_folders(folder));
+    return eh_model_save(d->base, folder, d->tokenizer_folder);
+}
+
+static eh_status save(damage *d, int64_t index, double strength)
+{
+    char *folder = NULL;
+    if (d->saved[index] == strength)
         return EH_OK;
-    d->saved = -1;
-    if (eh_comm_rank(d->stage.comm) == 0) {
-        status = eh_noise_apply(&d->noise, strength);
-        if (status == EH_OK)
-            status = eh_model_save(d->base, d->model_folder, d->tokenizer_folder);
-    }
+    d->saved[index] = -1;
+    eh_status status = eh_stage_damaged_model(&d->stage, index, &folder);
+    if (status == EH_OK && eh_comm_rank(d->stage.comm) == 0)
+        status = save_alone(d, index, strength, folder);
+    eh_free(&folder);
     EH_TRY(eh_comm_agree(d->stage.comm, status));
-    d->saved = strength;
+    d->saved[index] = strength;
     return EH_OK;
 }
 
@@ -149,7 +160,7 @@ static eh_status evaluate(damage *d, eh_model *model, eh_score_table *table)
 static eh_status summarise(damage *d, const eh_score_table *table, double *value)
 {
     char *path = NULL;
-    const eh_scores_origin origin = {.phase = "trial", .model_path = d->model_folder, .model_sha256 = "", .job = ""};
+    const eh_scores_origin origin = {.phase = "trial", .model_path = "control-damage", .model_sha256 = "", .job = ""};
     EH_TRY(eh_stage_path(&d->stage, &path, "control-damage/trial.h5"));
     eh_status status = eh_scores_write(d->stage.comm, path, &origin, table, 1);
     if (status == EH_OK && eh_comm_rank(d->stage.comm) == 0) {
@@ -161,13 +172,17 @@ static eh_status summarise(damage *d, const eh_score_table *table, double *value
     return eh_comm_broadcast(d->stage.comm, value, sizeof *value, 0);
 }
 
-static eh_status measure(damage *d, double strength, double *value)
+static eh_status measure(damage *d, int64_t index, double strength, double *value)
 {
     eh_model *model = NULL;
     eh_score_table table = {0};
-    EH_TRY(save(d, strength));
-    eh_status status = eh_comm_agree(
-        d->stage.comm, eh_model_open(d->stage.backend, d->model_folder, d->compute, EH_FOR_INFERENCE, &model));
+    char *folder = NULL;
+    EH_TRY(save(d, index, strength));
+    eh_status status = eh_stage_damaged_model(&d->stage, index, &folder);
+    if (status == EH_OK)
+        status = eh_model_open(d->stage.backend, folder, d->compute, EH_FOR_INFERENCE, &model);
+    eh_free(&folder);
+    status = eh_comm_agree(d->stage.comm, status);
     if (status == EH_OK)
         status = evaluate(d, model, &table);
     if (status == EH_OK)
@@ -184,9 +199,10 @@ static eh_status write_trials(const damage *d, const eh_bisection *search)
     char *path = NULL;
     eh_string text = {0};
     EH_TRY(eh_stage_path(&d->stage, &path, "control-damage/bisection.csv"));
-    eh_status status = eh_string_append_text(&text, "trial,strength,bits_per_byte,base,treated,key\n");
+    eh_status status = eh_string_append_text(&text, "strength,model,bits_per_byte,base,treated,key\n");
     for (int64_t t = 0; t < d->trial_count && status == EH_OK; t++)
-        status = eh_string_printf(&text, "%" PRId64 ",%.17g,%.17g,%.17g,%.17g,%s\n", t + 1, d->trials[t].strength,
+        status = eh_string_printf(&text, "%.17g,%" PRId64 "%c,%.17g,%.17g,%.17g,%s\n", d->trials[t].strength,
+                                  d->trials[t].index / 2 + 1, d->trials[t].index % 2 == 0 ? 'a' : 'b',
                                   d->trials[t].value, search->base, search->target, d->stage.key);
     if (status == EH_OK)
         status = eh_atomic_write(path, text.bytes, text.size);
@@ -202,16 +218,19 @@ static eh_status read_trials(damage *d)
     eh_csv *csv = NULL;
     eh_csv_row row;
     bool more = false;
-    static const char *const names[] = {"strength", "bits_per_byte", "key"};
-    int64_t columns[3];
+    static const char *const names[] = {"strength", "model", "bits_per_byte", "key"};
+    int64_t columns[4];
     EH_TRY(eh_stage_path(&d->stage, &path, "control-damage/bisection.csv"));
     eh_status status = eh_csv_open(path, ',', EH_CSV_PLAIN, &csv);
     if (status == EH_OK)
-        status = eh_csv_columns(csv, names, 3, columns);
+        status = eh_csv_columns(csv, names, 4, columns);
     while (status == EH_OK && (status = eh_csv_next(csv, &row, &more)) == EH_OK && more) {
-        if (row.problem != NULL || strcmp(row.fields[columns[2]], d->stage.key) != 0)
+        if (row.problem != NULL || strcmp(row.fields[columns[3]], d->stage.key) != 0)
             break;
-        const trial known = {strtod(row.fields[columns[0]], NULL), strtod(row.fields[columns[1]], NULL)};
+        char *end = NULL;
+        const int64_t noise = strtoll(row.fields[columns[1]], &end, 10);
+        const trial known = {strtod(row.fields[columns[0]], NULL), strtod(row.fields[columns[2]], NULL),
+                             2 * (noise - 1) + (*end == 'b')};
         status = EH_APPEND(&d->trials, &d->trial_count, &d->trial_capacity, known);
     }
     if (status == EH_INPUT) {
@@ -224,29 +243,42 @@ static eh_status read_trials(damage *d)
 }
 
 // Measured now, or known from the file; rank 0 knows.
-static eh_status try_strength(damage *d, const eh_bisection *search, double *value)
+static eh_status try_model(damage *d, const eh_bisection *search, int64_t index, double *value)
 {
     const bool leads = eh_comm_rank(d->stage.comm) == 0;
     int64_t known = 0;
     for (int64_t t = 0; leads && t < d->trial_count && known == 0; t++)
-        if (d->trials[t].strength == search->next) {
+        if (d->trials[t].strength == search->next && d->trials[t].index == index) {
             *value = d->trials[t].value;
             known = 1;
         }
     EH_TRY(eh_comm_broadcast(d->stage.comm, &known, sizeof known, 0));
     if (known != 0)
         return eh_comm_broadcast(d->stage.comm, value, sizeof *value, 0);
-    EH_TRY(measure(d, search->next, value));
-    eh_log_line(&d->stage.log, "noise of %.6g: %.6f bits per byte (%.6f without, %.6f treated)", search->next, *value,
-                search->base, search->target);
+    EH_TRY(measure(d, index, search->next, value));
     eh_status status = EH_OK;
     if (leads) {
-        const trial made = {search->next, *value};
+        const trial made = {search->next, *value, index};
         status = EH_APPEND(&d->trials, &d->trial_count, &d->trial_capacity, made);
         if (status == EH_OK)
             status = write_trials(d, search);
     }
     return eh_comm_agree(d->stage.comm, status);
+}
+
+// The mean over the models; NaN, which is too strong, where one of them is broken.
+static eh_status try_strength(damage *d, const eh_bisection *search, double *mean)
+{
+    double sum = 0;
+    for (int64_t m = 0; m < d->model_count; m++) {
+        double value = NAN;
+        EH_TRY(try_model(d, search, m, &value));
+        sum += value;
+    }
+    *mean = sum / (double)d->model_count;
+    eh_log_line(&d->stage.log, "noise of %.6g: %.6f bits per byte, mean of %" PRId64 " (%.6f without, %.6f treated)",
+                search->next, *mean, d->model_count, search->base, search->target);
+    return EH_OK;
 }
 
 // --- The whole -----------------------------------------------------------------------------------------------------
@@ -259,7 +291,9 @@ static eh_status prepare_alone(damage *d, double values[2])
     EH_TRY(read_capability(d, "after", &values[1]));
     EH_TRY(eh_stage_tokenizer_folder(&d->stage, &d->tokenizer_folder));
     EH_TRY(eh_stage_open_tokenizer(&d->stage, d->tokenizer_folder, &d->tokenizer));
-    EH_TRY(eh_stage_path(&d->stage, &d->model_folder, "control-damage/model"));
+    d->model_count = 2 * d->stage.job.controls.draws;
+    EH_TRY(EH_ALLOC(d->model_count, &d->saved));
+    for (int64_t m = 0; m < d->model_count; m++) d->saved[m] = -1;
     EH_TRY(eh_stage_path(&d->stage, &shards, "shards"));
     eh_status status = eh_shards_read(shards, d->data->name, &d->examples);
     eh_free(&shards);
@@ -274,6 +308,21 @@ static eh_status prepare_alone(damage *d, double values[2])
     return status;
 }
 
+// Models of an earlier run with more noises than this one would be measured too.
+static eh_status remove_others(const damage *d)
+{
+    char *folder = NULL, config[4096];
+    eh_status status = EH_OK;
+    for (int64_t m = d->model_count; status == EH_OK && eh_comm_rank(d->stage.comm) == 0; m++) {
+        status = eh_stage_damaged_model(&d->stage, m, &folder);
+        snprintf(config, sizeof config, "%s/config.json", folder == NULL ? "" : folder);
+        eh_free(&folder);
+        if (remove(config) != 0) // without it, it is no model
+            break;
+    }
+    return eh_comm_agree(d->stage.comm, status);
+}
+
 static eh_status make(damage *d)
 {
     eh_backend *backend = NULL;
@@ -282,25 +331,27 @@ static eh_status make(damage *d)
     EH_TRY(eh_stage_backend(&d->stage, &backend, &d->compute));
     EH_TRY(eh_stage_starting_model(&d->stage, d->compute, EH_FOR_TRAINING, &d->base));
     EH_TRY(eh_comm_agree(d->stage.comm, eh_noise_init(backend, d->base, d->stage.job.seed, &d->noise)));
-    d->saved = -1;
     eh_bisection search = eh_bisection_begin(values[0], values[1], d->stage.job.controls.tolerance);
     if (search.done)
         eh_log_line(&d->stage.log,
                     "the treatment cost no capability (%.6f bits per byte, %.6f before): the damage control is the "
                     "starting model itself",
                     search.target, search.base);
+    if (search.done)
+        d->model_count = 1;
     while (!search.done) {
         double value = NAN;
         EH_TRY(try_strength(d, &search, &value));
         EH_TRY(eh_bisection_add(&search, value));
     }
     if (search.trials == 0 && eh_comm_rank(d->stage.comm) == 0) {
-        const trial none = {0, search.base};
+        const trial none = {0, search.base, 0};
         d->trial_count = 0;
         EH_TRY(EH_APPEND(&d->trials, &d->trial_count, &d->trial_capacity, none));
         EH_TRY(write_trials(d, &search));
     }
-    return save(d, search.next);
+    for (int64_t m = 0; m < d->model_count; m++) EH_TRY(save(d, m, search.next));
+    return remove_others(d);
 }
 
 int main(int argc, char **argv)
@@ -314,7 +365,7 @@ int main(int argc, char **argv)
     eh_examples_deinit(&d.examples);
     eh_tokenizer_close(&d.tokenizer);
     eh_free(&d.tokenizer_folder);
-    eh_free(&d.model_folder);
+    eh_free(&d.saved);
     eh_free(&d.trials);
     return eh_stage_end(&d.stage, status);
 }

@@ -1,12 +1,17 @@
 // evenhand-evaluate: shards and a model -> per-item scores. Each entry of `evaluate:` measures every data set that its
 // metric takes; the rows of all go to OUTPUT/scores-PHASE.h5.
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/memory.h"
+#include "io/atomic.h"
 #include "io/shard.h"
+#include "job/step.h"
 #include "metrics/evaluate.h"
 #include "metrics/journal.h"
+#include "report/columns.h"
 #include "stage.h"
 #include "stage_model.h"
 
@@ -40,9 +45,12 @@ static eh_status open_model(evaluation *e)
         EH_TRY(eh_stage_starting_model(stage, compute, EH_FOR_INFERENCE, &e->model));
         return stage->job.model.path == NULL ? EH_OK : eh_copy_string(stage->job.model.path, &e->model_path);
     }
-    eh_status status = strcmp(stage->phase, "after") == 0
-                           ? eh_stage_path(stage, &e->model_path, "model")
-                           : eh_stage_path(stage, &e->model_path, "%s/model", stage->phase);
+    static const char damaged[] = "control-damage-";
+    eh_status status =
+        strcmp(stage->phase, "after") == 0 ? eh_stage_path(stage, &e->model_path, "model")
+        : strncmp(stage->phase, damaged, strlen(damaged)) == 0
+            ? eh_stage_path(stage, &e->model_path, "control-damage/model-%s", stage->phase + strlen(damaged))
+            : eh_stage_path(stage, &e->model_path, "%s/model", stage->phase);
     if (status == EH_OK)
         status = eh_model_open(stage->backend, e->model_path, compute, EH_FOR_INFERENCE, &e->model);
     if (status == EH_INPUT && strcmp(stage->phase, "after") == 0)
@@ -55,7 +63,7 @@ static eh_status check_digest(const evaluation *e)
 {
     char *before = NULL, *path = NULL;
     // The damage control may be the base itself: where the treatment cost no capability, no noise matches it.
-    if (measures_base(e->stage) || strcmp(e->stage->phase, "control-damage") == 0)
+    if (measures_base(e->stage) || strncmp(e->stage->phase, "control-damage", 14) == 0)
         return EH_OK;
     EH_TRY(eh_stage_path(e->stage, &path, "scores-before.h5"));
     eh_status status = EH_OK;
@@ -325,7 +333,7 @@ static eh_status report_balance(evaluation *e)
     return EH_OK;
 }
 
-static eh_status evaluate(eh_stage *stage)
+static eh_status evaluate_phase(eh_stage *stage)
 {
     evaluation e = {.stage = stage};
     eh_status status = prepare(&e);
@@ -345,6 +353,132 @@ static eh_status evaluate(eh_stage *stage)
     if (e.base != e.model)
         eh_model_close(&e.base);
     eh_model_close(&e.model);
+    return status;
+}
+
+// --- Phases that are several models --------------------------------------------------------------------------------
+
+typedef struct {
+    char (*names)[48];
+    int64_t count;
+} phase_list;
+
+static eh_status add_phase(phase_list *list, const char *name)
+{
+    EH_TRY(EH_RESIZE(list->count, list->count + 1, &list->names));
+    snprintf(list->names[list->count++], sizeof *list->names, "%s", name);
+    return EH_OK;
+}
+
+static bool is_there(const char *folder)
+{
+    char config[4096];
+    snprintf(config, sizeof config, "%s/config.json", folder);
+    return access(config, R_OK) == 0;
+}
+
+// The damage control's models, as many as there are.
+static eh_status find_damaged(const eh_stage *stage, phase_list *list)
+{
+    for (bool more = true; more;) {
+        char *folder = NULL, name[48];
+        EH_TRY(eh_stage_damaged_model(stage, list->count, &folder));
+        eh_damage_phase(list->count, name);
+        more = is_there(folder);
+        eh_free(&folder);
+        if (more || list->count == 0) // without any, opening the first one says what is missing
+            EH_TRY(add_phase(list, name));
+    }
+    return EH_OK;
+}
+
+// The models kept on the way of this training: a longer one of an earlier run may have left others.
+static eh_status find_steps(const eh_stage *stage, phase_list *list)
+{
+    eh_columns columns = {0};
+    const int64_t every = stage->job.train.keep_every;
+    EH_TRY(eh_columns_read_if_there(stage->job.output, "metrics.csv", &columns));
+    const int64_t column = eh_columns_find(&columns, "step");
+    const double last =
+        column >= 0 && columns.row_count > 0 ? eh_columns_number(&columns, columns.row_count - 1, column) : 0;
+    eh_columns_deinit(&columns);
+    eh_status status = EH_OK;
+    for (int64_t step = every; every > 0 && (double)step < last && status == EH_OK; step += every) {
+        char *folder = NULL, name[48];
+        snprintf(name, sizeof name, "step-%lld", (long long)step);
+        status = eh_stage_path(stage, &folder, "%s/model", name);
+        if (status == EH_OK && is_there(folder))
+            status = add_phase(list, name);
+        eh_free(&folder);
+    }
+    return status;
+}
+
+// Removes scores of this kind of phase that an earlier run has left and this one does not make anew.
+static eh_status remove_other_scores(const eh_stage *stage, const char *kind, const phase_list *list)
+{
+    char *pattern = NULL;
+    glob_t found = {0};
+    EH_TRY(eh_stage_path(stage, &pattern, "scores-%s*.h5", kind));
+    const int failed = glob(pattern, 0, NULL, &found);
+    const size_t before_name = strlen(pattern) - strlen(kind) - strlen("*.h5");
+    for (size_t i = 0; failed == 0 && i < found.gl_pathc; i++) {
+        bool wanted = false;
+        const char *name = found.gl_pathv[i] + before_name;
+        for (int64_t p = 0; p < list->count; p++)
+            wanted = wanted || (strncmp(name, list->names[p], strlen(list->names[p])) == 0 &&
+                                strcmp(name + strlen(list->names[p]), ".h5") == 0);
+        if (!wanted)
+            remove(found.gl_pathv[i]);
+    }
+    globfree(&found);
+    eh_free(&pattern);
+    return EH_OK;
+}
+
+// OUTPUT/steps.csv: what evaluate-steps has measured.
+static eh_status write_steps(const eh_stage *stage, const phase_list *list)
+{
+    char *path = NULL;
+    eh_string text = {0};
+    eh_status status = eh_string_append_text(&text, "step,scores\n");
+    for (int64_t p = 0; p < list->count && status == EH_OK; p++)
+        status = eh_string_printf(&text, "%s,scores-%s.h5\n", list->names[p] + strlen("step-"), list->names[p]);
+    if (status == EH_OK)
+        status = eh_stage_path(stage, &path, "steps.csv");
+    if (status == EH_OK)
+        status = eh_atomic_write(path, text.bytes, text.size);
+    eh_free(&path);
+    eh_string_deinit(&text);
+    return status;
+}
+
+static eh_status evaluate_list(eh_stage *stage, const char *kind, phase_list *list)
+{
+    const bool leads = eh_comm_rank(stage->comm) == 0;
+    eh_status status = leads ? remove_other_scores(stage, kind, list) : EH_OK;
+    char *const whole = stage->phase;
+    for (int64_t p = 0; p < list->count && status == EH_OK; p++) {
+        eh_log_line(&stage->log, "%s, %lld of %lld", list->names[p], (long long)p + 1, (long long)list->count);
+        stage->phase = list->names[p];
+        status = evaluate_phase(stage);
+    }
+    stage->phase = whole;
+    if (status == EH_OK && leads && strcmp(kind, "step-") == 0)
+        status = write_steps(stage, list);
+    return eh_comm_agree(stage->comm, status);
+}
+
+static eh_status evaluate(eh_stage *stage)
+{
+    phase_list list = {0};
+    const bool steps = strcmp(stage->phase, "steps") == 0;
+    if (!steps && strcmp(stage->phase, "control-damage") != 0)
+        return evaluate_phase(stage);
+    eh_status status = eh_comm_agree(stage->comm, steps ? find_steps(stage, &list) : find_damaged(stage, &list));
+    if (status == EH_OK)
+        status = evaluate_list(stage, steps ? "step-" : "control-damage", &list);
+    eh_free(&list.names);
     return status;
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "core/memory.h"
+#include "job/step.h"
 
 static eh_status tokenizer_folder(const eh_job *job, char **folder)
 {
@@ -119,6 +120,13 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
     }
     eh_free(&config);
     return eh_comm_agree(stage->comm, status);
+}
+
+eh_status eh_stage_damaged_model(const eh_stage *stage, int64_t index, char **folder)
+{
+    char phase[48];
+    eh_damage_phase(index, phase);
+    return eh_stage_path(stage, folder, "control-damage/model-%s", phase + strlen("control-damage-"));
 }
 
 eh_status eh_stage_open_tokenizer(const eh_stage *stage, const char *folder, eh_tokenizer **tokenizer)

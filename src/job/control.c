@@ -129,6 +129,7 @@ eh_status eh_control_job(const eh_job *job, eh_control control, eh_job *derived)
         return status;
     }
     pick_data(control, derived);
+    derived->train.keep_every = 0; // the way is the treatment's
     if (control != EH_CONTROL_NEUTRAL)
         return EH_OK;
     int64_t steps = 0;

@@ -91,6 +91,7 @@ typedef enum {
 typedef struct {
     unsigned which;   // bits 1 << eh_control
     double tolerance; // relative: how close the damaged model's capability must come to the treated one's
+    int64_t draws;    // of the damage control's noise, each put on with both signs
 } eh_job_controls;
 
 typedef struct {
@@ -108,6 +109,7 @@ typedef struct {
     int64_t fisher;         // examples that weigh the second, 0: none
     int64_t evaluate_every; // steps between held-out losses, 0: each epoch
     int64_t keep_every;     // steps between models kept on the way as OUTPUT/step-N, 0: none
+    char *kept;             // "measure", "keep"
     double loss_scale;      // fp16: the first one
     int64_t patience;       // held-out losses without a better one before the training ends, 0: it does not
     double capability_floor;

@@ -53,7 +53,8 @@ static const eh_key job_rows[] = {
     {"train.kl", EH_KEY_NUMBER, AT(train.kl), "0", NULL, NULL, 0, 1e6, FINETUNE, "weight of KL(starting model || model), mean over the labels, in the loss"},
     {"train.l2", EH_KEY_NUMBER, AT(train.l2), "0", NULL, NULL, 0, 1e6, FINETUNE, "pull to the starting weights: l2 / 2 times their squared distance joins the loss"},
     {"train.fisher", EH_KEY_INTEGER, AT(train.fisher), "0", NULL, NULL, 0, BIG, FINETUNE, "examples of the replayed sets that weigh train.l2 by the Fisher matrix (EWC); 0: all weights alike"},
-    {"train.keep_every", EH_KEY_INTEGER, AT(train.keep_every), "0", NULL, NULL, 0, BIG, FINETUNE, "steps between models kept on the way as OUTPUT/step-N, for evenhand-evaluate --phase step-N; 0: none"},
+    {"train.keep_every", EH_KEY_INTEGER, AT(train.keep_every), "0", NULL, NULL, 0, BIG, FINETUNE, "steps between models kept on the way as OUTPUT/step-N; 0: none"},
+    {"train.kept", EH_KEY_CHOICE, AT(train.kept), "measure", NULL, "measure|keep", 0, 0, 0, "models kept on the way are measured like the last one (the report's trajectory), or only kept"},
     {"train.evaluate_every", EH_KEY_INTEGER, AT(train.evaluate_every), "0", NULL, NULL, 0, BIG, FINETUNE, "steps between losses on held-out data; 0: each epoch"},
     {"train.loss_scale", EH_KEY_NUMBER, AT(train.loss_scale), "65536", NULL, NULL, 1, 1e30, FINETUNE, "precision fp16: the first one; halves when a gradient overflows, doubles after 2000 steps without"},
     {"train.patience", EH_KEY_INTEGER, AT(train.patience), "0", NULL, NULL, 0, BIG, FINETUNE, "ends after so many held-out losses without a better one; 0: goes on to the end"},
@@ -79,7 +80,8 @@ static const eh_key job_rows[] = {
     {"switches.split", EH_KEY_ENUM, AT(switches.split), "cluster", "row", "cluster|row", 0, 0, TOKENIZE, "what is held out together: near-duplicates of one writer, or a row (3.12)"},
 
     {"evaluate.controls", EH_KEY_FLAGS, AT(controls.which), "", NULL, "placebo|reversed|neutral|damage|repeat", 0, 0, 0, "an entry {controls: [...]} of the list: models that tell mitigation from damage"},
-    {"evaluate.tolerance", EH_KEY_NUMBER, AT(controls.tolerance), "0.002", NULL, NULL, 1e-6, 1, DAMAGE, "beside controls: share by which the damaged model's capability may miss the treated one's"},
+    {"evaluate.tolerance", EH_KEY_NUMBER, AT(controls.tolerance), "0.002", NULL, NULL, 1e-6, 1, DAMAGE, "beside controls: share by which the damaged models' mean capability may miss the treated one's"},
+    {"evaluate.draws", EH_KEY_INTEGER, AT(controls.draws), "3", NULL, NULL, 2, 100, DAMAGE, "beside controls: noises of the control damage; each is put on and taken off, so that it makes twice as many models"},
 
     {"report.replicates", EH_KEY_INTEGER, AT(report.replicates), "10000", NULL, NULL, 100, 1e7, REPORT, "of the bootstrap"},
     {"verdict.bias_points", EH_KEY_NUMBER, AT(verdict.bias_points), "2", NULL, NULL, 0, 100, REPORT, "margin of SS, in percentage points"},

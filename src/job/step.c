@@ -35,6 +35,7 @@ const eh_step_info eh_steps[EH_STEP_COUNT] = {
     [EH_STEP_EVALUATE_BEFORE] = {"evaluate-before", "evaluate", "before", "scores-before.h5", NONE},
     [EH_STEP_FINETUNE] = {"finetune", "finetune", "", "model/config.json", NONE},
     [EH_STEP_EVALUATE_AFTER] = {"evaluate-after", "evaluate", "after", "scores-after.h5", NONE},
+    [EH_STEP_EVALUATE_STEPS] = {"evaluate-steps", "evaluate", "steps", "steps.csv", NONE},
     [EH_STEP_TOKENIZE_PLACEBO] = TOKENIZE_OF("placebo", EH_CONTROL_PLACEBO),
     [EH_STEP_FINETUNE_PLACEBO] = FINETUNE_OF("placebo", EH_CONTROL_PLACEBO),
     [EH_STEP_EVALUATE_PLACEBO] = EVALUATE_OF("placebo", EH_CONTROL_PLACEBO),
@@ -44,8 +45,9 @@ const eh_step_info eh_steps[EH_STEP_COUNT] = {
     [EH_STEP_TOKENIZE_NEUTRAL] = TOKENIZE_OF("neutral", EH_CONTROL_NEUTRAL),
     [EH_STEP_FINETUNE_NEUTRAL] = FINETUNE_OF("neutral", EH_CONTROL_NEUTRAL),
     [EH_STEP_EVALUATE_NEUTRAL] = EVALUATE_OF("neutral", EH_CONTROL_NEUTRAL),
-    [EH_STEP_DAMAGE] = {"damage", "damage", "", "control-damage/model/config.json", EH_CONTROL_DAMAGE, false},
-    [EH_STEP_EVALUATE_DAMAGE] = EVALUATE_OF("damage", EH_CONTROL_DAMAGE),
+    [EH_STEP_DAMAGE] = {"damage", "damage", "", "control-damage/model-1a/config.json", EH_CONTROL_DAMAGE, false},
+    [EH_STEP_EVALUATE_DAMAGE] = {"evaluate-damage", "evaluate", "control-damage", "scores-control-damage-1a.h5",
+                                 EH_CONTROL_DAMAGE, false},
     [EH_STEP_EVALUATE_REPEAT] = EVALUATE_OF("repeat", EH_CONTROL_REPEAT),
     [EH_STEP_REPORT] = {"report", "report", "", "report.html", NONE},
 };
@@ -56,6 +58,11 @@ static bool trains(const eh_job *job)
         if (eh_data_is_learnt(&job->data[i]))
             return true;
     return false;
+}
+
+void eh_damage_phase(int64_t index, char name[48])
+{
+    snprintf(name, 48, "control-damage-%lld%c", (long long)(index / 2 + 1), index % 2 == 0 ? 'a' : 'b');
 }
 
 bool eh_step_wanted(const eh_job *job, eh_step step)
@@ -71,6 +78,9 @@ bool eh_step_wanted(const eh_job *job, eh_step step)
         return trains(job);
     case EH_STEP_EVALUATE_AFTER:
         return job->evaluate_count > 0 && trains(job);
+    case EH_STEP_EVALUATE_STEPS:
+        return job->evaluate_count > 0 && trains(job) && job->train.keep_every > 0 &&
+               strcmp(job->train.kept, "measure") == 0;
     case EH_STEP_REPORT:
         return job->evaluate_count > 0;
     default:
@@ -288,7 +298,7 @@ static eh_status add_evaluation(const eh_job *job, eh_step step, eh_string *fact
         EH_TRY(eh_string_append_text(facts, "once more\n"));
     if (step == EH_STEP_EVALUATE_BEFORE || step == EH_STEP_EVALUATE_REPEAT)
         return add_model(job, facts);
-    return add_step(job, (eh_step)(step - 1), facts);
+    return add_step(job, step == EH_STEP_EVALUATE_STEPS ? EH_STEP_FINETUNE : (eh_step)(step - 1), facts);
 }
 
 static eh_status add_damage(const eh_job *job, eh_string *facts)

@@ -11,6 +11,7 @@ typedef enum {
     EH_STEP_EVALUATE_BEFORE,
     EH_STEP_FINETUNE,
     EH_STEP_EVALUATE_AFTER,
+    EH_STEP_EVALUATE_STEPS, // the models kept on the way (train.keep_every)
     EH_STEP_TOKENIZE_PLACEBO,
     EH_STEP_FINETUNE_PLACEBO,
     EH_STEP_EVALUATE_PLACEBO,
@@ -30,12 +31,16 @@ typedef enum {
 typedef struct {
     const char *name;   // "evaluate-after": the stamp's name; "evaluate-placebo"
     const char *stage;  // "evaluate": the program evenhand-evaluate
-    const char *phase;  // "after", or "" where the stage has none
+    const char *phase;  // "after", or "" where the stage has none; "steps" and "control-damage" are several phases
     const char *result; // file or folder below OUTPUT that is there after success
     eh_control control; // EH_CONTROL_COUNT: the step is not a control's
     bool is_derived;    // the stage runs on the control's own job (eh_control_job), told by --control
 } eh_step_info;
 extern const eh_step_info eh_steps[EH_STEP_COUNT];
+
+// The phase of the damage control's model number `index`: "control-damage-1a", "-1b" (the same noise with the other
+// sign), "-2a", ...
+void eh_damage_phase(int64_t index, char name[48]);
 
 // Whether the job asks for the step at all (no training data: no finetune; nothing to evaluate: no scores).
 bool eh_step_wanted(const eh_job *job, eh_step step);

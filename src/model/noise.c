@@ -33,15 +33,15 @@ static double root_mean_square(const float *values, int64_t count)
     return count > 0 ? sqrt(sum / (double)count) : 0;
 }
 
-static eh_status apply_to(eh_noise *noise, const eh_parameter *parameter, double strength)
+static eh_status apply_to(eh_noise *noise, const eh_parameter *parameter, int64_t draw, double strength)
 {
     const float *from = noise->weights + parameter->offset;
     float *to = noise->scratch;
     const double deviation = strength * root_mean_square(from, parameter->count);
-    const uint64_t seed = noise->seed ^ eh_name_key(parameter->name);
+    const uint64_t seed = noise->seed ^ eh_name_key(parameter->name), first = (uint64_t)draw << 48;
 #pragma omp parallel for
     for (int64_t i = 0; i < parameter->count; i++)
-        to[i] = deviation > 0 ? (float)(from[i] + deviation * eh_random_normal(seed, EH_STREAM_DAMAGE, (uint64_t)i))
+        to[i] = deviation != 0 ? (float)(from[i] + deviation * eh_random_normal(seed, EH_STREAM_DAMAGE, first + (uint64_t)i))
                               : from[i];
     const eh_tensor weights = eh_model_weights(noise->model);
     const eh_tensor part = eh_tensor_rows(&weights, parameter->offset, parameter->count);
@@ -49,10 +49,10 @@ static eh_status apply_to(eh_noise *noise, const eh_parameter *parameter, double
     return eh_backend_wait(noise->backend); // the scratch is used again
 }
 
-eh_status eh_noise_apply(eh_noise *noise, double strength)
+eh_status eh_noise_apply(eh_noise *noise, int64_t draw, double strength)
 {
     const eh_parameter *parameters = eh_model_parameters(noise->model);
     for (int64_t p = 0; p < eh_model_parameter_count(noise->model); p++)
-        EH_TRY(apply_to(noise, &parameters[p], strength));
+        EH_TRY(apply_to(noise, &parameters[p], draw, strength));
     return eh_model_weights_changed(noise->model);
 }

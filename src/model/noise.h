@@ -1,7 +1,7 @@
 // Relative Gaussian noise on a model's weights: a model that is damaged and nothing else (PROTOCOL part 5, the control
-// "damage"). w + strength x rms(parameter) x N(0, 1): each parameter loses the same share of its size, and the draws
-// are a function of the seed, the parameter's name and the weight's place, so that a stronger noise is the same one,
-// longer.
+// "damage"). w + strength x rms(parameter) x N(0, 1): each parameter loses the same share of its size, and the noise
+// is a function of the seed, the draw, the parameter's name and the weight's place, so that a stronger noise is the same
+// one, longer.
 #ifndef EH_MODEL_NOISE_H
 #define EH_MODEL_NOISE_H
 
@@ -18,8 +18,9 @@ typedef struct {
 } eh_noise;
 
 EH_CHECKED eh_status eh_noise_init(eh_backend *backend, eh_model *model, uint64_t seed, eh_noise *noise);
-// Replaces the model's weights. strength 0: as they were, bit for bit. Not collective.
-EH_CHECKED eh_status eh_noise_apply(eh_noise *noise, double strength);
+// Replaces the model's weights. draw 0, 1, ...: noises that are independent of each other. strength below 0: the same
+// noise with the opposite sign; 0: the weights as they were, bit for bit. Not collective.
+EH_CHECKED eh_status eh_noise_apply(eh_noise *noise, int64_t draw, double strength);
 void eh_noise_deinit(eh_noise *noise);
 
 #endif

@@ -30,7 +30,7 @@ static void open(bench *b, uint64_t seed)
 static void apply(bench *b, double strength)
 {
     const eh_tensor weights = eh_model_weights(b->model);
-    assert_int_equal(eh_noise_apply(&b->noise, strength), EH_OK);
+    assert_int_equal(eh_noise_apply(&b->noise, 0, strength), EH_OK);
     assert_int_equal(eh_backend_download(b->backend, &weights, b->values), EH_OK);
 }
 

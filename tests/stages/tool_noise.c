@@ -18,7 +18,7 @@ int main(int argc, char **argv)
     if (status == EH_OK)
         status = eh_noise_init(backend, model, strtoull(argv[3], NULL, 10), &noise);
     if (status == EH_OK)
-        status = eh_noise_apply(&noise, strtod(argv[2], NULL));
+        status = eh_noise_apply(&noise, 0, strtod(argv[2], NULL));
     if (status == EH_OK)
         status = eh_model_save(model, argv[4], argv[1]);
     if (status != EH_OK)
