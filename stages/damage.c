@@ -1,9 +1,10 @@
 // evenhand-damage: the control "damage" of PROTOCOL part 5. Puts Gaussian noise on the starting model's weights, as
-// strong as it takes for the mean capability (bits per byte) of several such models to be the treated model's, and keeps
-// them as OUTPUT/control-damage/model-1a, -1b, -2a, ... Each noise is used with both signs (a, b): what it does to a
-// bias is mostly proportional to it and falls out of the mean of the two, which leaves what damage as such does (on the
-// planted world of tests/stages/test_controls.sh the mean of a pair scatters by 0.037 nats, that of two noises by 0.103).
-// Every strength that was tried is in OUTPUT/control-damage/bisection.csv, from which a killed search goes on.
+// strong as it takes for the mean capability (bits per byte) of several such models to be the treated model's, and
+// keeps them as OUTPUT/control-damage/model-1a, -1b, -2a, ... Each noise is used with both signs (a, b): what it does
+// to a bias is mostly proportional to it and falls out of the mean of the two, which leaves what damage as such does
+// (on the planted world of tests/stages/test_controls.sh the mean of a pair scatters by 0.037 nats, that of two noises
+// by 0.103). Every strength that was tried is in OUTPUT/control-damage/bisection.csv, from which a killed search goes
+// on.
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>

@@ -91,7 +91,8 @@ static void print_help(const char *name, bool has_phases)
         "Exit status: 0 done, 2 the input is wrong, 3 the machine fails, 75 stopped after a checkpoint was saved.\n\n",
         name, has_phases ? "[--phase PHASE] " : "", has_controls ? "[--control NAME] " : "",
         has_controls ? "  --control NAME    placebo, reversed or neutral: train that control of the job instead\n" : "",
-        has_phases ? "  --phase PHASE     before (default), after, control-NAME, or steps: the models kept on the way\n" : "");
+        has_phases ? "  --phase PHASE     before (default), after, control-NAME, or steps: the models kept on the way\n"
+                   : "");
     eh_string keys = {0};
     if (eh_job_help(&keys) == EH_OK)
         printf("%s", keys.bytes);

@@ -4,6 +4,7 @@
 #include "report/comparison.h"
 
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -13,8 +14,6 @@
 
 void eh_comparison_deinit(eh_comparison *comparison)
 {
-    eh_free(&comparison->from_estimates);
-    eh_free(&comparison->to_estimates);
     eh_free(&comparison->differences);
     eh_free(&comparison->p);
     eh_free(&comparison->tests);
@@ -26,9 +25,10 @@ void eh_comparison_deinit(eh_comparison *comparison)
 
 typedef struct {
     const eh_sample *from, *to;
-    double *from_clusters, *to_clusters; // [figure_count, cluster_count]
-    double *contributions;               // [cluster_count] scratch
-    double *weights;                     // [cluster_count] scratch: items in scope
+    const eh_figure *from_figures, *to_figures; // [figure_count]
+    const double *from_clusters, *to_clusters;  // [figure_count, cluster_count]
+    double *contributions;                      // [cluster_count] scratch
+    double *weights;                            // [cluster_count] scratch: items in scope
     uint64_t seed;
 } pairing;
 
@@ -84,8 +84,9 @@ static int64_t flip_contributions(const pairing *pair, int64_t figure, bool weig
     return count;
 }
 
-static void test_figure(const pairing *pair, int64_t figure, double from_value, double to_value, eh_comparison *out)
+static void test_figure(const pairing *pair, int64_t figure, eh_comparison *out)
 {
+    const double from_value = pair->from_figures[figure].value, to_value = pair->to_figures[figure].value;
     const eh_sample *from = pair->from;
     const int64_t clusters = from->cluster_count;
     out->mcnemar[figure] = NAN;
@@ -139,8 +140,6 @@ done:
 
 static eh_status allocate(eh_comparison *comparison, int64_t figures)
 {
-    EH_TRY(EH_ALLOC(figures, &comparison->from_estimates));
-    EH_TRY(EH_ALLOC(figures, &comparison->to_estimates));
     EH_TRY(EH_ALLOC(figures, &comparison->differences));
     EH_TRY(EH_ALLOC(figures, &comparison->p));
     EH_TRY(EH_ALLOC(figures, &comparison->tests));
@@ -149,47 +148,81 @@ static eh_status allocate(eh_comparison *comparison, int64_t figures)
     return EH_ALLOC(figures, &comparison->p_all);
 }
 
-static eh_status compare_samples(pairing *pair, const eh_bootstrap_settings *settings, eh_comparison *comparison)
+// Each figure's test is a matter of its own: the threads share them.
+static void test_figures(const pairing *pairs, int thread_count, eh_comparison *comparison)
 {
-    const int64_t figures = pair->from->figure_count, clusters = pair->from->cluster_count;
+#pragma omp parallel for schedule(dynamic, 8) num_threads(thread_count)
+    for (int64_t f = 0; f < pairs->from->figure_count; f++) test_figure(&pairs[omp_get_thread_num()], f, comparison);
+}
+
+static eh_status test_samples(const eh_replicates *first, const eh_replicates *second, uint64_t seed,
+                              eh_comparison *comparison)
+{
+    const eh_sample *from = first->sample, *to = second->sample;
+    const int64_t figures = from->figure_count, clusters = from->cluster_count;
+    const int thread_count = omp_get_max_threads();
+    double *values = NULL, *scratch = NULL;
+    pairing *pairs = NULL;
     eh_status status = EH_OK;
-    EH_TRY_OR(done, allocate(comparison, figures));
-    EH_TRY_OR(done, EH_ALLOC(figures * clusters, &pair->from_clusters));
-    EH_TRY_OR(done, EH_ALLOC(figures * clusters, &pair->to_clusters));
-    EH_TRY_OR(done, EH_ALLOC(clusters, &pair->contributions));
-    EH_TRY_OR(done, EH_ALLOC(clusters, &pair->weights));
-    EH_TRY_OR(done, eh_bootstrap_pair(pair->from, pair->to, settings, comparison->from_estimates,
-                                      comparison->to_estimates, comparison->differences));
-    EH_TRY_OR(done, eh_cluster_figures(pair->from, pair->from_clusters));
-    EH_TRY_OR(done, eh_cluster_figures(pair->to, pair->to_clusters));
-    comparison->item_count = pair->from->item_count;
-    for (int64_t f = 0; f < figures; f++)
-        test_figure(pair, f, comparison->from_estimates[f].value, comparison->to_estimates[f].value, comparison);
-    EH_TRY_OR(done, adjust(pair->from, comparison));
+    EH_TRY_OR(done, EH_ALLOC(2 * figures * clusters, &values));
+    EH_TRY_OR(done, EH_ALLOC(2 * clusters * thread_count, &scratch));
+    EH_TRY_OR(done, EH_ALLOC(thread_count, &pairs));
+    EH_TRY_OR(done, eh_cluster_figures(from, values));
+    EH_TRY_OR(done, eh_cluster_figures(to, values + figures * clusters));
+    for (int t = 0; t < thread_count; t++)
+        pairs[t] = (pairing){.from = from,
+                             .to = to,
+                             .from_figures = first->observed,
+                             .to_figures = second->observed,
+                             .from_clusters = values,
+                             .to_clusters = values + figures * clusters,
+                             .contributions = scratch + 2 * t * clusters,
+                             .weights = scratch + (2 * t + 1) * clusters,
+                             .seed = seed};
+    test_figures(pairs, thread_count, comparison);
+    status = adjust(from, comparison);
 done:
-    eh_free(&pair->from_clusters);
-    eh_free(&pair->to_clusters);
-    eh_free(&pair->contributions);
-    eh_free(&pair->weights);
+    eh_free(&values);
+    eh_free(&scratch);
+    eh_free(&pairs);
     return status;
 }
 
-eh_status eh_compare(const eh_score_table *from, const eh_score_table *to, const eh_bootstrap_settings *settings,
-                     eh_comparison *comparison, int64_t figure_count)
+eh_status eh_compare(const eh_replicates *from, const eh_replicates *to, uint64_t seed, eh_comparison *comparison)
 {
+    EH_TRY(allocate(comparison, from->sample->figure_count));
+    EH_TRY(eh_replicates_compare(from, to, comparison->differences));
+    return test_samples(from, to, seed, comparison);
+}
+
+// On the items that both hold.
+static eh_status compare_common(eh_sample *first, eh_sample *second, const eh_bootstrap_settings *settings,
+                                eh_comparison *comparison)
+{
+    eh_replicates draws[2] = {{0}, {0}};
     eh_status status = EH_OK;
-    eh_sample first = {0}, second = {0};
-    EH_TRY_OR(done, eh_metric_sample(from, &first));
-    EH_TRY_OR(done, eh_metric_sample(to, &second));
-    if (first.figure_count != figure_count || second.figure_count != figure_count) {
-        status = eh_error(EH_INPUT, "the two phases were scored in different ways (%lld and %lld figures)",
-                          (long long)first.figure_count, (long long)second.figure_count);
-        goto done;
-    }
-    EH_TRY_OR(done, eh_samples_align(&first, &second));
-    pairing pair = {.from = &first, .to = &second, .seed = settings->seed};
-    EH_TRY_OR(done, compare_samples(&pair, settings, comparison));
+    EH_TRY_OR(done, eh_samples_align(first, second));
+    EH_TRY_OR(done, eh_replicates_draw(first, settings, &draws[0]));
+    EH_TRY_OR(done, eh_replicates_draw(second, settings, &draws[1]));
+    EH_TRY_OR(done, eh_compare(&draws[0], &draws[1], settings->seed, comparison));
 done:
+    eh_replicates_deinit(&draws[0]);
+    eh_replicates_deinit(&draws[1]);
+    return status;
+}
+
+eh_status eh_compare_common(const eh_sample *from, const eh_sample *to, const eh_bootstrap_settings *settings,
+                            eh_comparison *comparison)
+{
+    if (from->figure_count != to->figure_count)
+        return eh_error(EH_INPUT, "the two phases were scored in different ways (%lld and %lld figures)",
+                        (long long)from->figure_count, (long long)to->figure_count);
+    eh_sample first = {0}, second = {0};
+    eh_status status = eh_sample_copy(from, &first);
+    if (status == EH_OK)
+        status = eh_sample_copy(to, &second);
+    if (status == EH_OK)
+        status = compare_common(&first, &second, settings, comparison);
     eh_sample_deinit(&first);
     eh_sample_deinit(&second);
     return status;

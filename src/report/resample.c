@@ -126,14 +126,6 @@ int64_t eh_totals_rows(const eh_sample *sample)
     return sample->metric->pooled && sample->cluster_count > 0 ? 1 : sample->cluster_count;
 }
 
-static void clear_totals(const eh_sample *const *samples, int64_t sample_count, double *const *totals)
-{
-    for (int64_t s = 0; s < sample_count; s++) {
-        const int64_t cells = eh_totals_rows(samples[s]) * samples[s]->stratum_count;
-        memset(totals[s], 0, (size_t)(cells * (1 + samples[s]->value_count)) * sizeof **totals);
-    }
-}
-
 static void add_item(const eh_sample *sample, int64_t item, double *cell)
 {
     const double *values = sample->values + item * sample->value_count;
@@ -141,10 +133,11 @@ static void add_item(const eh_sample *sample, int64_t item, double *cell)
     eh_sample_combine(sample, cell, values);
 }
 
-void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *const *samples, int64_t sample_count,
-                           uint64_t seed, int64_t replicate, double *const *totals)
+void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *sample, uint64_t seed, int64_t replicate,
+                           double *totals)
 {
-    clear_totals(samples, sample_count, totals);
+    const int64_t width = 1 + sample->value_count, strata = sample->stratum_count;
+    memset(totals, 0, (size_t)(eh_totals_rows(sample) * strata * width) * sizeof *totals);
     for (int64_t slot = 0; slot < resampler->cluster_count; slot++) {
         const int64_t cluster = draw_cluster(resampler, seed, replicate, slot);
         const uint64_t index = (uint64_t)replicate << 32 | (uint64_t)slot;
@@ -152,15 +145,12 @@ void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *const
         uint32_t drawn = 0;
         for (int64_t k = resampler->cell_first[cluster]; k < resampler->cell_first[cluster + 1]; k++) {
             const eh_cell cell = resampler->cells[k];
+            double *const total = totals + ((sample->metric->pooled ? 0 : slot) * strata + cell.stratum) * width;
             for (int64_t i = 0; i < cell.count; i++, drawn++) {
                 if (drawn % 4 == 0 && !resampler->singletons)
                     block = eh_philox(seed, EH_STREAM_BOOTSTRAP, index, drawn / 4);
                 const int64_t item = resampler->order[cell.first + below(block.word[drawn % 4], cell.count)];
-                for (int64_t s = 0; s < sample_count; s++) {
-                    const int64_t row =
-                        (samples[s]->metric->pooled ? 0 : slot) * samples[s]->stratum_count + cell.stratum;
-                    add_item(samples[s], item, totals[s] + row * (1 + samples[s]->value_count));
-                }
+                add_item(sample, item, total);
             }
         }
     }

@@ -28,9 +28,9 @@ int64_t eh_totals_rows(const eh_sample *sample);
 EH_CHECKED eh_status eh_resampler_init(const eh_sample *sample, eh_resampler *resampler);
 void eh_resampler_deinit(eh_resampler *resampler);
 
-// Draws replicate `replicate` and adds it up for each of `sample_count` aligned samples: totals[s] is
-// [eh_totals_rows, stratum_count, 1 + value_count] of samples[s].
-void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *const *samples, int64_t sample_count,
-                           uint64_t seed, int64_t replicate, double *const *totals);
+// Draws replicate `replicate` and adds it up: totals is [eh_totals_rows, stratum_count, 1 + value_count]. Samples of
+// the same items get the same draws.
+void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *sample, uint64_t seed, int64_t replicate,
+                           double *totals);
 
 #endif

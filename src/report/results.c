@@ -10,6 +10,9 @@
 #include "core/memory.h"
 #include "core/string.h"
 #include "report/comparison.h"
+#include "report/draws.h"
+
+static const char damage_phases[] = "control-damage-";
 
 // --- Reading ---
 static void phase_deinit(eh_phase *phase)
@@ -92,6 +95,36 @@ done:
     return status;
 }
 
+// The damage control's models leave the phases; their mean takes their place.
+static eh_status gather_draws(eh_results *results)
+{
+    int64_t first = 0, kept = 0;
+    while (first < results->phase_count &&
+           strncmp(results->phases[first].name, damage_phases, strlen(damage_phases)) != 0)
+        first++;
+    if (first == results->phase_count)
+        return EH_OK;
+    eh_phase mean = {.parameters = results->phases[first].parameters};
+    EH_TRY(EH_ALLOC(results->phase_count, &results->draws));
+    for (int64_t p = 0; p < results->phase_count; p++) {
+        const bool is_draw = strncmp(results->phases[p].name, damage_phases, strlen(damage_phases)) == 0;
+        if (is_draw)
+            results->draws[results->draw_count++] = results->phases[p];
+        if (!is_draw || p == first)
+            results->phases[kept++] = is_draw ? mean : results->phases[p];
+    }
+    results->phase_count = kept;
+    const eh_phase *draw = &results->draws[0];
+    eh_phase *place = &results->phases[first];
+    place->draw_count = results->draw_count;
+    EH_TRY(eh_copy_string("control-damage", &place->name));
+    EH_TRY(eh_copy_string(draw->path, &place->path));
+    EH_TRY(eh_copy_string(draw->model_path, &place->model_path));
+    EH_TRY(eh_copy_string(draw->model_sha256, &place->model_sha256));
+    EH_TRY(eh_copy_string(draw->seed, &place->seed));
+    return eh_copy_string(draw->version, &place->version);
+}
+
 static eh_status check_models_differ(const eh_results *results)
 {
     const int64_t before = eh_results_phase(results, "before"), after = eh_results_phase(results, "after");
@@ -115,70 +148,181 @@ static const eh_score_table *table_of(const eh_phase *phase, const char *name)
     return NULL;
 }
 
-static eh_status prepare_phase(const eh_phase *phase, eh_metric_results *metric, eh_phase_figures *figures)
+static eh_status prepare_phase(const eh_phase *phase, const char *metric, eh_phase_figures *figures)
 {
-    figures->table = table_of(phase, metric->name);
+    figures->table = table_of(phase, metric);
     if (figures->table == NULL)
         return EH_OK;
     const eh_status status = eh_metric_sample(figures->table, &figures->sample);
-    return status == EH_OK ? EH_OK : eh_error_context(status, "%s: table '%s'", phase->path, metric->name);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "%s: table '%s'", phase->path, metric);
 }
 
-// The estimates that a comparison made are the phase's own if the other phase lacks none of its items.
-static eh_status take_estimates(const eh_comparison *comparison, const eh_estimate *estimates,
+// The mean of the damage control's models, on the items that all of them have scores of.
+static eh_status average_draws(const eh_results *results, eh_metric_results *metric, eh_phase_figures *mean)
+{
+    const int64_t count = results->draw_count;
+    eh_phase_figures *draws = NULL;
+    eh_sample *samples = NULL;
+    eh_figure *figures = NULL;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, EH_ALLOC(count, &draws));
+    EH_TRY_OR(done, EH_ALLOC(count, &samples));
+    for (int64_t d = 0; d < count; d++) {
+        EH_TRY_OR(done, prepare_phase(&results->draws[d], metric->name, &draws[d]));
+        samples[d] = draws[d].sample; // owned by it from here on
+        if (draws[d].table == NULL)
+            goto done;
+    }
+    for (int pass = 0; pass < 2; pass++) // what the last one lacks, the first must lose too
+        for (int64_t d = 1; d < count; d++) EH_TRY_OR(done, eh_samples_align(&samples[0], &samples[d]));
+    EH_TRY_OR(done, eh_sample_mean(samples, count, &mean->sample));
+    EH_TRY_OR(done, EH_ALLOC(count * samples[0].figure_count, &metric->draw_values));
+    EH_TRY_OR(done, EH_ALLOC(samples[0].figure_count, &figures));
+    for (int64_t d = 0; d < count; d++) {
+        eh_sample_summarise(&samples[d], NULL, NULL, figures);
+        for (int64_t f = 0; f < samples[0].figure_count; f++)
+            metric->draw_values[d * samples[0].figure_count + f] = figures[f].value;
+        mean->sample.missing_count = samples[d].missing_count > mean->sample.missing_count ? samples[d].missing_count
+                                                                                           : mean->sample.missing_count;
+    }
+    mean->table = draws[0].table;
+done:
+    for (int64_t d = 0; samples != NULL && d < count; d++) eh_sample_deinit(&samples[d]);
+    eh_free(&samples);
+    eh_free(&draws);
+    eh_free(&figures);
+    return status;
+}
+
+static double draws_scatter(const eh_metric_results *metric, int64_t count, int64_t figure)
+{
+    double values[256];
+    EH_ASSERT(count <= 256);
+    for (int64_t d = 0; d < count; d++) values[d] = metric->draw_values[d * metric->figure_count + figure];
+    return eh_draws_scatter(values, count);
+}
+
+// Estimates that the mean of the draws is part of.
+static void widen_for_draws(const eh_metric_results *metric, int64_t draw_count, eh_estimate *estimates)
+{
+    for (int64_t f = 0; metric->draw_values != NULL && f < metric->figure_count; f++)
+        eh_draws_widen(draws_scatter(metric, draw_count, f), draw_count, &estimates[f]);
+}
+
+static eh_status estimate_phase(const eh_phase *phase, const eh_replicates *draws, const eh_metric_results *metric,
                                 eh_phase_figures *figures)
 {
-    if (figures->estimates != NULL || comparison->item_count != figures->sample.item_count)
-        return EH_OK;
-    EH_TRY(EH_ALLOC(figures->sample.figure_count, &figures->estimates));
-    memcpy(figures->estimates, estimates, (size_t)figures->sample.figure_count * sizeof *estimates);
-    return EH_OK;
-}
-
-static eh_status measure_phase(const eh_phase *phase, const eh_bootstrap_settings *settings, eh_phase_figures *figures)
-{
-    if (figures->table == NULL || figures->estimates != NULL)
-        return EH_OK;
     EH_TRY(EH_ALLOC(figures->sample.figure_count, &figures->estimates));
     for (int64_t f = 0; f < figures->sample.figure_count; f++) figures->estimates[f].value = NAN;
     if (figures->sample.item_count == 0)
         return EH_OK;
-    const eh_status status = eh_bootstrap_sample(&figures->sample, settings, figures->estimates);
+    const eh_status status = eh_replicates_estimate(draws, figures->estimates);
+    if (status == EH_OK && phase->draw_count > 0 && figures->sample.figure_count == metric->figure_count)
+        widen_for_draws(metric, phase->draw_count, figures->estimates);
     return status == EH_OK ? EH_OK : eh_error_context(status, "%s", phase->path);
 }
 
-static eh_status add_comparison(const eh_results *results, const eh_bootstrap_settings *settings, const eh_log *log,
-                                int64_t from, int64_t to, eh_metric_results *metric)
+// What is drawn of the phases of one metric while it is computed: before and after are kept for all comparisons.
+typedef struct {
+    const eh_results *results;
+    const eh_bootstrap_settings *settings;
+    const eh_log *log;
+    eh_metric_results *metric;
+    eh_replicates before, after, own;
+} computation;
+
+static eh_status compare(const computation *c, const eh_replicates *from, const eh_replicates *to,
+                         eh_comparison *comparison)
 {
-    const eh_score_table *first = metric->phases[from].table, *second = metric->phases[to].table;
-    if (from == to || first == NULL || second == NULL)
-        return EH_OK;
-    EH_TRY(EH_RESIZE(metric->comparison_count, metric->comparison_count + 1, &metric->comparisons));
-    eh_comparison *comparison = &metric->comparisons[metric->comparison_count++];
-    *comparison = (eh_comparison){.from = from, .to = to};
-    const eh_status status = eh_compare(first, second, settings, comparison, metric->figure_count);
-    if (status == EH_OK) {
-        EH_TRY(take_estimates(comparison, comparison->from_estimates, &metric->phases[from]));
-        return take_estimates(comparison, comparison->to_estimates, &metric->phases[to]);
+    const eh_sample *first = &c->metric->phases[comparison->from].sample;
+    const eh_sample *second = &c->metric->phases[comparison->to].sample;
+    const int64_t draws =
+        c->results->phases[comparison->from].draw_count + c->results->phases[comparison->to].draw_count;
+    eh_status status = eh_samples_match(first, second) && first->item_count > 0
+                           ? eh_compare(from, to, c->settings->seed, comparison)
+                           : eh_compare_common(first, second, c->settings, comparison);
+    if (status == EH_OK && draws > 0) {
+        widen_for_draws(c->metric, draws, comparison->differences);
+        for (int64_t f = 0; f < c->metric->figure_count; f++)
+            comparison->p[f] = comparison->mcnemar[f] = comparison->p_table[f] = comparison->p_all[f] = NAN;
     }
     if (status != EH_INPUT)
         return status;
-    eh_log_warning(log, "%s: %s and %s can't be compared: %s", metric->name, results->phases[from].name,
-                   results->phases[to].name, eh_error_message());
+    eh_log_warning(c->log, "%s: %s and %s can't be compared: %s", c->metric->name,
+                   c->results->phases[comparison->from].name, c->results->phases[comparison->to].name,
+                   eh_error_message());
     return eh_copy_string(eh_error_message(), &comparison->trouble);
 }
 
+static bool is_control(const eh_results *results, int64_t phase)
+{
+    return strncmp(results->phases[phase].name, "control-", 8) == 0;
+}
+
+static eh_status draw(const computation *c, int64_t phase, eh_replicates *draws)
+{
+    const eh_phase_figures *figures = phase < 0 ? NULL : &c->metric->phases[phase];
+    if (figures == NULL || figures->table == NULL || figures->sample.item_count == 0)
+        return EH_OK;
+    return eh_replicates_draw(&figures->sample, c->settings, draws);
+}
+
+static eh_status add_comparison(eh_metric_results *metric, int64_t from, int64_t to)
+{
+    if (from == to || metric->phases[from].table == NULL || metric->phases[to].table == NULL)
+        return EH_OK;
+    EH_TRY(EH_RESIZE(metric->comparison_count, metric->comparison_count + 1, &metric->comparisons));
+    metric->comparisons[metric->comparison_count++] = (eh_comparison){.from = from, .to = to};
+    return EH_OK;
+}
+
 // Every phase against before, and every control against after.
-static eh_status compare_phases(const eh_results *results, const eh_bootstrap_settings *settings, const eh_log *log,
+static eh_status list_comparisons(const eh_results *results, int64_t before, int64_t after, eh_metric_results *metric)
+{
+    for (int64_t to = 0; before >= 0 && to < results->phase_count; to++) EH_TRY(add_comparison(metric, before, to));
+    for (int64_t from = 0; after >= 0 && from < results->phase_count; from++)
+        if (is_control(results, from))
+            EH_TRY(add_comparison(metric, from, after));
+    return EH_OK;
+}
+
+// Each phase is drawn once, and its replicates go when everything that needs them is computed: no more than three
+// phases' are held.
+static eh_status compute_phase(computation *c, int64_t phase, int64_t before, int64_t after)
+{
+    eh_metric_results *metric = c->metric;
+    if (metric->phases[phase].table == NULL)
+        return EH_OK;
+    if (phase != before && phase != after)
+        EH_TRY(draw(c, phase, &c->own));
+    const eh_replicates *own = phase == before ? &c->before : phase == after ? &c->after : &c->own;
+    EH_TRY(estimate_phase(&c->results->phases[phase], own, metric, &metric->phases[phase]));
+    for (int64_t i = 0; i < metric->comparison_count; i++) {
+        eh_comparison *comparison = &metric->comparisons[i];
+        if (comparison->from == before && comparison->to == phase)
+            EH_TRY(compare(c, &c->before, own, comparison));
+        else if (comparison->from == phase && comparison->to == after && phase != before)
+            EH_TRY(compare(c, own, &c->after, comparison));
+    }
+    eh_replicates_deinit(&c->own);
+    return EH_OK;
+}
+
+static eh_status compute_metric(const eh_results *results, const eh_bootstrap_settings *settings, const eh_log *log,
                                 eh_metric_results *metric)
 {
     const int64_t before = eh_results_phase(results, "before"), after = eh_results_phase(results, "after");
-    for (int64_t to = 0; before >= 0 && to < results->phase_count; to++)
-        EH_TRY(add_comparison(results, settings, log, before, to, metric));
-    for (int64_t from = 0; after >= 0 && from < results->phase_count; from++)
-        if (strncmp(results->phases[from].name, "control-", 8) == 0)
-            EH_TRY(add_comparison(results, settings, log, from, after, metric));
-    return EH_OK;
+    computation c = {.results = results, .settings = settings, .log = log, .metric = metric};
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, list_comparisons(results, before, after, metric));
+    EH_TRY_OR(done, draw(&c, before, &c.before));
+    EH_TRY_OR(done, draw(&c, after, &c.after));
+    for (int64_t p = 0; p < results->phase_count; p++) EH_TRY_OR(done, compute_phase(&c, p, before, after));
+done:
+    eh_replicates_deinit(&c.before);
+    eh_replicates_deinit(&c.after);
+    eh_replicates_deinit(&c.own);
+    return status;
 }
 
 static eh_status add_metric(const char *table_name, const eh_bootstrap_settings *settings, const eh_log *log,
@@ -193,17 +337,16 @@ static eh_status add_metric(const char *table_name, const eh_bootstrap_settings 
     EH_TRY(eh_copy_string(table_name, &metric->name));
     EH_TRY(EH_ALLOC(results->phase_count, &metric->phases));
     for (int64_t p = 0; p < results->phase_count; p++) {
-        EH_TRY(prepare_phase(&results->phases[p], metric, &metric->phases[p]));
+        EH_TRY(results->phases[p].draw_count > 0
+                   ? average_draws(results, metric, &metric->phases[p])
+                   : prepare_phase(&results->phases[p], metric->name, &metric->phases[p]));
         if (metric->first_phase >= 0 || metric->phases[p].table == NULL)
             continue;
         metric->first_phase = p;
         metric->figure_count = metric->phases[p].sample.figure_count;
         metric->figures = metric->phases[p].sample.figures;
     }
-    EH_TRY(compare_phases(results, settings, log, metric));
-    for (int64_t p = 0; p < results->phase_count; p++)
-        EH_TRY(measure_phase(&results->phases[p], settings, &metric->phases[p]));
-    return EH_OK;
+    return compute_metric(results, settings, log, metric);
 }
 
 eh_status eh_results_read(const char *name, const char *folder, const eh_bootstrap_settings *settings,
@@ -213,6 +356,7 @@ eh_status eh_results_read(const char *name, const char *folder, const eh_bootstr
     EH_TRY(eh_copy_string(name, &results->name));
     EH_TRY(eh_copy_string(folder, &results->folder));
     EH_TRY(read_phases(folder, results));
+    EH_TRY(gather_draws(results));
     EH_TRY(check_models_differ(results));
     for (int64_t p = 0; p < results->phase_count; p++)
         for (int64_t t = 0; t < results->phases[p].table_count; t++)
@@ -231,9 +375,12 @@ void eh_results_deinit(eh_results *results)
         for (int64_t c = 0; c < metric->comparison_count; c++) eh_comparison_deinit(&metric->comparisons[c]);
         eh_free(&metric->phases);
         eh_free(&metric->comparisons);
+        eh_free(&metric->draw_values);
         eh_free(&metric->name);
     }
     for (int64_t p = 0; p < results->phase_count; p++) phase_deinit(&results->phases[p]);
+    for (int64_t d = 0; d < results->draw_count; d++) phase_deinit(&results->draws[d]);
+    eh_free(&results->draws);
     eh_free(&results->metrics);
     eh_free(&results->phases);
     eh_free(&results->name);

@@ -15,26 +15,25 @@ typedef struct {
     double parameters; // of the model, NaN: not known
     eh_score_table *tables;
     int64_t table_count;
+    int64_t draw_count; // of "control-damage", the mean of so many models (results.draws); 0 otherwise
 } eh_phase;
 
 // Figures of one metric in one phase.
 typedef struct {
-    const eh_score_table *table; // NULL: this phase has no such table
+    const eh_score_table *table; // NULL: this phase has no such table; of the damage control, the first draw's
     eh_sample sample;
     eh_estimate *estimates; // [figure_count]
 } eh_phase_figures;
 
 // Differences to - from of all figures, on the items that both phases hold.
 typedef struct {
-    int64_t from, to; // phases
-    int64_t item_count;
-    eh_estimate *from_estimates, *to_estimates; // [figure_count] on those items
-    eh_estimate *differences;                   // [figure_count]
-    double *p;                                  // [figure_count] of "no difference", by `tests`
-    const char **tests;                         // [figure_count] "sign-flip", "McNemar mid-p", "bootstrap"
-    double *mcnemar;         // [figure_count] McNemar's mid-p where items are hits or misses, else NaN
-    double *p_table, *p_all; // Holm over the main figures; Benjamini-Hochberg over all
-    char *trouble;           // NULL, or why there are no differences
+    int64_t from, to;         // phases
+    eh_estimate *differences; // [figure_count]
+    double *p;                // [figure_count] of "no difference", by `tests`; NaN where draws of the noise scatter too
+    const char **tests;       // [figure_count] "sign-flip", "McNemar mid-p", "bootstrap"
+    double *mcnemar;          // [figure_count] McNemar's mid-p where items are hits or misses, else NaN
+    double *p_table, *p_all;  // Holm over the main figures; Benjamini-Hochberg over all
+    char *trouble;            // NULL, or why there are no differences
 } eh_comparison;
 
 typedef struct {
@@ -44,6 +43,7 @@ typedef struct {
     const eh_figure_info *figures; // those of the first phase that has the table
     int64_t first_phase;
     eh_phase_figures *phases; // [phase_count]
+    double *draw_values;      // [draw_count, figure_count] of the damage control's models, NULL without them
     eh_comparison *comparisons;
     int64_t comparison_count;
 } eh_metric_results;
@@ -52,6 +52,8 @@ typedef struct {
     char *name, *folder; // the job's
     eh_phase *phases;    // before, the checkpoints by step, after, then the controls in the order of their names
     int64_t phase_count;
+    eh_phase *draws; // the models of the damage control, in their order; their mean is the phase "control-damage"
+    int64_t draw_count;
     eh_metric_results *metrics;
     int64_t metric_count;
 } eh_results;

@@ -126,7 +126,7 @@ eh_status eh_truth_read(const char *path, const eh_results *results, const eh_me
     EH_TRY_OR(done, eh_copy_string(path, &truth->path));
     EH_TRY_OR(done, EH_ALLOC(results->phase_count, &truth->phases));
     for (int64_t p = 0; p < results->phase_count; p++) {
-        if (metric->phases[p].table == NULL)
+        if (metric->phases[p].table == NULL || results->phases[p].draw_count > 0) // the mean of several has no rows
             continue;
         eh_truth_phase *phase = &truth->phases[truth->phase_count];
         eh_free(&cells);

@@ -202,7 +202,7 @@ static void test_draws_keep_every_domain_and_its_size(void **state)
     double totals[20 * 2 * 2];
     for (int64_t r = 0; r < 50; r++) {
         double counts[2] = {0};
-        eh_resample_two_stage(&resampler, (const eh_sample *const[]){&made.sample}, 1, 1, r, (double *const[]){totals});
+        eh_resample_two_stage(&resampler, &made.sample, 1, r, totals);
         for (int64_t c = 0; c < 20; c++)
             for (int64_t s = 0; s < 2; s++) counts[s] += totals[(c * 2 + s) * 2];
         assert_close(counts[0], 50, 0);
