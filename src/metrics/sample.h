@@ -67,6 +67,7 @@ void eh_sample_deinit(eh_sample *sample);
 static inline void eh_sample_combine(const eh_sample *sample, double *cell, const double *values)
 {
     const int64_t summed = sample->value_count - sample->maximum_count;
+#pragma omp simd
     for (int64_t v = 0; v < summed; v++) cell[1 + v] += values[v];
     for (int64_t v = summed; v < sample->value_count; v++)
         cell[1 + v] = values[v] > cell[1 + v] ? values[v] : cell[1 + v];

@@ -11,6 +11,7 @@
 #include "core/string.h"
 #include "report/comparison.h"
 #include "report/draws.h"
+#include "report/kept.h"
 
 static const char damage_phases[] = "control-damage-";
 
@@ -314,7 +315,6 @@ static eh_status compute_metric(const eh_results *results, const eh_bootstrap_se
     const int64_t before = eh_results_phase(results, "before"), after = eh_results_phase(results, "after");
     computation c = {.results = results, .settings = settings, .log = log, .metric = metric};
     eh_status status = EH_OK;
-    EH_TRY_OR(done, list_comparisons(results, before, after, metric));
     EH_TRY_OR(done, draw(&c, before, &c.before));
     EH_TRY_OR(done, draw(&c, after, &c.after));
     for (int64_t p = 0; p < results->phase_count; p++) EH_TRY_OR(done, compute_phase(&c, p, before, after));
@@ -325,8 +325,8 @@ done:
     return status;
 }
 
-static eh_status add_metric(const char *table_name, const eh_bootstrap_settings *settings, const eh_log *log,
-                            eh_results *results)
+// A metric with its samples and the comparisons that there are to make.
+static eh_status add_metric(const char *table_name, eh_results *results)
 {
     for (int64_t m = 0; m < results->metric_count; m++)
         if (strcmp(results->metrics[m].name, table_name) == 0)
@@ -346,7 +346,7 @@ static eh_status add_metric(const char *table_name, const eh_bootstrap_settings 
         metric->figure_count = metric->phases[p].sample.figure_count;
         metric->figures = metric->phases[p].sample.figures;
     }
-    return compute_metric(results, settings, log, metric);
+    return list_comparisons(results, eh_results_phase(results, "before"), eh_results_phase(results, "after"), metric);
 }
 
 eh_status eh_results_read(const char *name, const char *folder, const eh_bootstrap_settings *settings,
@@ -360,8 +360,14 @@ eh_status eh_results_read(const char *name, const char *folder, const eh_bootstr
     EH_TRY(check_models_differ(results));
     for (int64_t p = 0; p < results->phase_count; p++)
         for (int64_t t = 0; t < results->phases[p].table_count; t++)
-            EH_TRY(add_metric(results->phases[p].tables[t].name, settings, log, results));
-    return EH_OK;
+            EH_TRY(add_metric(results->phases[p].tables[t].name, results));
+    bool kept = false;
+    EH_TRY(eh_kept_read(settings, results, &kept));
+    if (kept)
+        return EH_OK;
+    for (int64_t m = 0; m < results->metric_count; m++)
+        EH_TRY(compute_metric(results, settings, log, &results->metrics[m]));
+    return eh_kept_write(settings, results);
 }
 
 void eh_results_deinit(eh_results *results)

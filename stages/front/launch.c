@@ -243,6 +243,7 @@ eh_status eh_front_launch_step(const eh_job *job, eh_step step, const eh_front_l
     eh_status status = build_command(job, step, launch, &list);
     if (status == EH_OK) {
         char threads[24];
+        const bool own = getenv("OMP_NUM_THREADS") != NULL;
         const int64_t each = eh_front_core_count() / launch->ranks;
         snprintf(threads, sizeof threads, "%lld", (long long)(each > 1 ? each : 1));
         setenv("OMP_NUM_THREADS", threads, 0);   // the user's own wins
@@ -250,6 +251,8 @@ eh_status eh_front_launch_step(const eh_job *job, eh_step step, const eh_front_l
         const double grace =
             strcmp(eh_steps[step].stage, "finetune") == 0 ? GRACE_SECONDS_OF_CHECKPOINT : GRACE_SECONDS;
         status = eh_front_execute(list.words, grace, exit_code);
+        if (!own)
+            unsetenv("OMP_NUM_THREADS"); // the next step may have other ranks, and its own share of the cores
     }
     eh_words_free(&list);
     return status;
