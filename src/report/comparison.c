@@ -15,6 +15,7 @@
 void eh_comparison_deinit(eh_comparison *comparison)
 {
     eh_free(&comparison->differences);
+    eh_free(&comparison->on_average);
     eh_free(&comparison->p);
     eh_free(&comparison->tests);
     eh_free(&comparison->mcnemar);

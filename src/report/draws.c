@@ -6,39 +6,40 @@
 
 #include <math.h>
 
-// With v = m + noise effects: the two signs of a noise lie on both sides of their mean, so the spread of all values is
-// that of a single draw; the means of the pairs scatter much less, and their mean by less again.
-double eh_draws_scatter(const double *values, int64_t count)
+// The two signs of a noise lie on both sides of their mean, so the spread of all values is that of a single draw; the
+// means of the pairs scatter much less, and their mean by less again.
+eh_draws_scatter eh_draws_scatter_of(const double *values, int64_t count)
 {
     const int64_t pairs = count / 2;
     double mean = 0, squares = 0, pair_squares = 0;
-    for (int64_t i = 0; i < count; i++) mean += values[i] / (double)count;
     if (pairs < 2)
-        return 0;
+        return (eh_draws_scatter){0, 0};
+    for (int64_t i = 0; i < count; i++) mean += values[i] / (double)count;
     for (int64_t i = 0; i < count; i++) squares += (values[i] - mean) * (values[i] - mean);
     for (int64_t k = 0; k < pairs; k++) {
         const double off = 0.5 * (values[2 * k] + values[2 * k + 1]) - mean;
         pair_squares += off * off;
     }
-    return sqrt(squares / (double)(count - 1) + pair_squares / (double)((pairs - 1) * pairs));
+    const double of_mean = pair_squares / (double)((pairs - 1) * pairs);
+    return (eh_draws_scatter){sqrt(squares / (double)(count - 1) + of_mean), sqrt(of_mean)};
 }
 
-static void widen(eh_interval *interval, double value, double by)
+eh_interval eh_interval_widened(eh_interval interval, double value, double scatter, double degrees, double level)
 {
-    interval->low = value - hypot(value - interval->low, by);
-    interval->high = value + hypot(interval->high - value, by);
-}
-
-void eh_draws_widen(double scatter, int64_t count, eh_estimate *estimate)
-{
-    const double degrees = (double)(count / 2);
-    estimate->p = NAN;
     if (!(scatter > 0))
-        return;
-    const double by = eh_student_quantile(0.975, degrees) * scatter;
-    estimate->standard_error = hypot(estimate->standard_error, scatter);
-    widen(&estimate->interval, estimate->value, by);
-    widen(&estimate->bca, estimate->value, by);
-    widen(&estimate->two_stage, estimate->value, by);
-    widen(&estimate->ninety, estimate->value, eh_student_quantile(0.95, degrees) * scatter);
+        return interval;
+    const double by = eh_student_quantile(0.5 + 0.5 * level, degrees) * scatter;
+    return (eh_interval){value - hypot(value - interval.low, by), value + hypot(interval.high - value, by)};
+}
+
+// As many degrees of freedom as noises: the two signs of one say much the same of the scatter.
+void eh_draws_widen(eh_draws_scatter scatter, int64_t count, eh_estimate *estimate)
+{
+    const double degrees = (double)(count / 2), value = estimate->value, by = scatter.single;
+    estimate->p = NAN;
+    estimate->standard_error = hypot(estimate->standard_error, by);
+    estimate->interval = eh_interval_widened(estimate->interval, value, by, degrees, 0.95);
+    estimate->bca = eh_interval_widened(estimate->bca, value, by, degrees, 0.95);
+    estimate->two_stage = eh_interval_widened(estimate->two_stage, value, by, degrees, 0.95);
+    estimate->ninety = eh_interval_widened(estimate->ninety, value, by, degrees, 0.90);
 }

@@ -5,13 +5,21 @@
 
 #include "report/bootstrap.h"
 
-// Standard deviation of (a new draw - the mean of these): `values` [count] of a figure, noises in pairs of the two
-// signs (2k, 2k + 1). 0 for one draw, which is no noise at all.
-double eh_draws_scatter(const double *values, int64_t count);
+// Standard deviations about the mean of the draws: of a new draw, and of the mean itself. Both 0 for one draw, which is
+// no noise at all.
+typedef struct {
+    double single, mean;
+} eh_draws_scatter;
 
-// Widens all intervals of an estimate that has the mean of `count` draws in it: the ends move by the root of the sum of
-// squares of their own distance and of t x scatter (Zou & Donner 2008), Student's t with count / 2 degrees of freedom.
-// There is no p-value then.
-void eh_draws_widen(double scatter, int64_t count, eh_estimate *estimate);
+// `values` [count] of a figure, noises in pairs of the two signs (2k, 2k + 1).
+eh_draws_scatter eh_draws_scatter_of(const double *values, int64_t count);
+
+// The interval's ends move by the root of the sum of squares of their own distance from the value and of t x scatter
+// (Zou & Donner 2008), Student's t with so many degrees of freedom.
+eh_interval eh_interval_widened(eh_interval interval, double value, double scatter, double degrees, double level);
+
+// Widens all intervals of an estimate that has the mean of `count` draws in it by the scatter of a new draw. There is
+// no p-value then.
+void eh_draws_widen(eh_draws_scatter scatter, int64_t count, eh_estimate *estimate);
 
 #endif

@@ -107,7 +107,11 @@ static eh_status pass_comparison(walk *w, int64_t figures, eh_comparison *compar
     EH_TRY(pass_trouble(w, &comparison->trouble));
     if (comparison->trouble != NULL || !w->fits)
         return EH_OK;
+    uint8_t draws = comparison->on_average != NULL;
     EH_TRY(PASS(w, figures, &comparison->differences));
+    EH_TRY(pass(w, &draws, sizeof draws));
+    if (draws)
+        EH_TRY(PASS(w, figures, &comparison->on_average));
     EH_TRY(PASS(w, figures, &comparison->p));
     EH_TRY(PASS(w, figures, &comparison->mcnemar));
     EH_TRY(PASS(w, figures, &comparison->p_table));

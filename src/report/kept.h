@@ -1,5 +1,5 @@
-// What a report has computed of its score files, kept in OUTPUT/report.kept: the page of a whole sweep, and a report that
-// is made again with other margins, need not draw the bootstrap a second time.
+// What a report has computed of its score files, kept in OUTPUT/report.kept: the page of a whole sweep, and a report
+// that is made again with other margins, need not draw the bootstrap a second time.
 #ifndef EH_REPORT_KEPT_H
 #define EH_REPORT_KEPT_H
 

@@ -195,12 +195,12 @@ done:
     return status;
 }
 
-static double draws_scatter(const eh_metric_results *metric, int64_t count, int64_t figure)
+static eh_draws_scatter draws_scatter(const eh_metric_results *metric, int64_t count, int64_t figure)
 {
     double values[256];
     EH_ASSERT(count <= 256);
     for (int64_t d = 0; d < count; d++) values[d] = metric->draw_values[d * metric->figure_count + figure];
-    return eh_draws_scatter(values, count);
+    return eh_draws_scatter_of(values, count);
 }
 
 // Estimates that the mean of the draws is part of.
@@ -232,6 +232,20 @@ typedef struct {
     eh_replicates before, after, own;
 } computation;
 
+static eh_status widen_comparison(const computation *c, int64_t draws, eh_comparison *comparison)
+{
+    const eh_metric_results *metric = c->metric;
+    EH_TRY(EH_ALLOC(metric->figure_count, &comparison->on_average));
+    for (int64_t f = 0; f < metric->figure_count; f++) {
+        const eh_estimate *own = &comparison->differences[f];
+        comparison->on_average[f] = eh_interval_widened(own->interval, own->value, draws_scatter(metric, draws, f).mean,
+                                                        (double)(draws / 2 - 1), 0.95);
+        comparison->p[f] = comparison->mcnemar[f] = comparison->p_table[f] = comparison->p_all[f] = NAN;
+    }
+    widen_for_draws(metric, draws, comparison->differences);
+    return EH_OK;
+}
+
 static eh_status compare(const computation *c, const eh_replicates *from, const eh_replicates *to,
                          eh_comparison *comparison)
 {
@@ -242,11 +256,8 @@ static eh_status compare(const computation *c, const eh_replicates *from, const 
     eh_status status = eh_samples_match(first, second) && first->item_count > 0
                            ? eh_compare(from, to, c->settings->seed, comparison)
                            : eh_compare_common(first, second, c->settings, comparison);
-    if (status == EH_OK && draws > 0) {
-        widen_for_draws(c->metric, draws, comparison->differences);
-        for (int64_t f = 0; f < c->metric->figure_count; f++)
-            comparison->p[f] = comparison->mcnemar[f] = comparison->p_table[f] = comparison->p_all[f] = NAN;
-    }
+    if (status == EH_OK && draws > 0)
+        status = widen_comparison(c, draws, comparison);
     if (status != EH_INPUT)
         return status;
     eh_log_warning(c->log, "%s: %s and %s can't be compared: %s", c->metric->name,

@@ -51,12 +51,18 @@ eh_verdict eh_verdict_of(const eh_evidence *evidence, const char **reason)
     const bool counted = evidence->has_accuracy_loss, exceeds = evidence->excess.interval.low > 0;
     const bool below = loss.high < limit && !(counted && missed.high >= evidence->accuracy_margin);
     const bool above = loss.low > limit || (counted && missed.low > evidence->accuracy_margin);
+    const bool may_exceed = evidence->excess_on_average.low > 0;
     if (exceeds && below)
         return conclude(reason, "bias fell by more than damage explains, at a capability loss below the margin",
                         EH_VERDICT_EFFECTIVE);
     if (exceeds && above)
         return conclude(reason, "bias fell by more than damage explains, at a capability loss above the margin",
                         EH_VERDICT_TRADE_OFF);
+    if (!exceeds && may_exceed)
+        return conclude(reason,
+                        "bias fell by more than damage takes on average, but single equally damaged models lose as "
+                        "much: more draws of the noise, or a gentler training, are needed",
+                        EH_VERDICT_INCONCLUSIVE);
     if (!exceeds && above)
         return conclude(reason, "an equally damaged model loses as much bias", EH_VERDICT_DAMAGE_ONLY);
     return conclude(reason,
@@ -134,6 +140,9 @@ static eh_status add_row(const eh_job *job, const eh_results *results, const eh_
     row.evidence.has_excess = excess != NULL;
     if (excess != NULL)
         row.evidence.excess = estimate_scaled(&excess->differences[figure], sign);
+    if (excess != NULL)
+        row.evidence.excess_on_average = scaled(
+            excess->on_average != NULL ? excess->on_average[figure] : excess->differences[figure].interval, sign);
     find_loss(results, before, after, &row.evidence);
     row.evidence.detectable = 2.8 * row.evidence.effect.standard_error;
     row.p = change->p[figure];

@@ -21,8 +21,9 @@ const char *eh_verdict_name(eh_verdict verdict);
 typedef struct {
     eh_estimate effect; // E = m(base) - m(treated), signed towards the stereotype
     bool has_excess, has_loss;
-    eh_estimate excess; // X = m(damage) - m(treated)
-    eh_interval loss;   // C, relative loss of capability: 0.02 is 2 %
+    eh_estimate excess; // X = m(damage) - m(treated); its intervals hold the scatter of a new draw of the noise
+    eh_interval excess_on_average; // of X over all draws: with no more than the scatter of their mean
+    eh_interval loss;              // C, relative loss of capability: 0.02 is 2 %
     double loss_value;
     bool has_accuracy_loss;
     eh_interval accuracy_loss; // percentage points of multiple choice
