@@ -271,14 +271,17 @@ static eh_status try_model(damage *d, const eh_bisection *search, int64_t index,
 static eh_status try_strength(damage *d, const eh_bisection *search, double *mean)
 {
     double sum = 0;
+    const int64_t known = d->trial_count;
     for (int64_t m = 0; m < d->model_count; m++) {
         double value = NAN;
         EH_TRY(try_model(d, search, m, &value));
         sum += value;
     }
     *mean = sum / (double)d->model_count;
-    eh_log_line(&d->stage.log, "noise of %.6g: %.6f bits per byte, mean of %" PRId64 " (%.6f without, %.6f treated)",
-                search->next, *mean, d->model_count, search->base, search->target);
+    if (d->trial_count > known) // of rank 0, which speaks
+        eh_log_line(&d->stage.log,
+                    "noise of %.6g: %.6f bits per byte, mean of %" PRId64 " (%.6f without, %.6f treated)", search->next,
+                    *mean, d->model_count, search->base, search->target);
     return EH_OK;
 }
 

@@ -5,7 +5,6 @@
 #include <time.h>
 
 #include "core/version.h"
-#include "report/columns.h"
 #include "report/html.h"
 #include "report/page.h"
 
@@ -130,38 +129,6 @@ static eh_status print_phases(const eh_results *results, eh_string *html)
     return eh_string_append_text(html, "</tbody></table></div>\n");
 }
 
-// The steps of OUTPUT/costs.csv; of a step that ran twice, the last.
-static eh_status print_costs(const char *folder, eh_string *html)
-{
-    eh_columns costs = {0};
-    eh_status status = EH_OK;
-    EH_TRY_OR(done, eh_columns_read_if_there(folder, "costs.csv", &costs));
-    if (costs.row_count == 0)
-        goto done;
-    const int64_t step = eh_columns_find(&costs, "step"), phase = eh_columns_find(&costs, "phase"),
-                  ranks = eh_columns_find(&costs, "ranks"), seconds = eh_columns_find(&costs, "seconds"),
-                  peak = eh_columns_find(&costs, "peak_bytes");
-    EH_TRY_OR(done, eh_string_append_text(html, "<dl class=\"facts\">\n"));
-    for (int64_t r = 0; r < costs.row_count; r++) {
-        char name[96], text[160];
-        bool again = false;
-        for (int64_t later = r + 1; later < costs.row_count && !again; later++)
-            again = strcmp(eh_columns_text(&costs, r, step), eh_columns_text(&costs, later, step)) == 0 &&
-                    strcmp(eh_columns_text(&costs, r, phase), eh_columns_text(&costs, later, phase)) == 0;
-        if (again || strcmp(eh_columns_text(&costs, r, step), "report") == 0)
-            continue;
-        snprintf(name, sizeof name, "%s %s", eh_columns_text(&costs, r, step), eh_columns_text(&costs, r, phase));
-        snprintf(text, sizeof text, "%.1f s on %.0f ranks, at most %.0f MiB a rank",
-                 eh_columns_number(&costs, r, seconds), eh_columns_number(&costs, r, ranks),
-                 eh_columns_number(&costs, r, peak) / (1024 * 1024));
-        EH_TRY_OR(done, fact(name, text, html));
-    }
-    EH_TRY_OR(done, eh_string_append_text(html, "</dl>\n"));
-done:
-    eh_columns_deinit(&costs);
-    return status;
-}
-
 static eh_status print_run(const eh_report_run *run, eh_string *html)
 {
     const eh_job *job = run->job;
@@ -186,7 +153,6 @@ static eh_status print_run(const eh_report_run *run, eh_string *html)
     EH_TRY(fact("Build", eh_build_options(), html));
     EH_TRY(fact("Report made", when, html));
     EH_TRY(eh_string_append_text(html, "</dl>\n"));
-    EH_TRY(print_costs(run->results->folder, html));
     EH_TRY(print_phases(run->results, html));
     eh_string yaml = {0};
     eh_status status = eh_job_to_yaml(job, &yaml);

@@ -8,7 +8,6 @@
 #include "core/memory.h"
 #include "io/atomic.h"
 #include "report/page.h"
-#include "report/seed_table.h"
 
 // The truth.csv beside the data of a StereoSet entry, if there is one.
 static eh_status find_truth(const eh_job *job, const eh_results *results, eh_truth *truth)
@@ -100,20 +99,6 @@ eh_status eh_report_make(const eh_job *job, const eh_log *log)
     return status;
 }
 
-static eh_status write_seeds(const eh_report_run *runs, int64_t count, const char *output)
-{
-    eh_table table = {0};
-    eh_string folder = {0};
-    eh_status status = eh_seed_table_make(runs, count, &table);
-    if (status == EH_OK)
-        status = eh_string_printf(&folder, "%s/tables", output);
-    if (status == EH_OK && table.row_count > 0)
-        status = eh_table_write(&table, folder.bytes);
-    eh_string_deinit(&folder);
-    eh_table_deinit(&table);
-    return status;
-}
-
 eh_status eh_report_make_sweep(const char *output, const eh_job *const *jobs, const char *const *names, int64_t count,
                                const eh_log *log)
 {
@@ -125,8 +110,6 @@ eh_status eh_report_make_sweep(const char *output, const eh_job *const *jobs, co
     for (int64_t r = 0; r < count; r++) EH_TRY_OR(done, read_run(jobs[r], names[r], log, &data[r], &runs[r]));
     if (count > 0)
         status = write_all(runs, count, output, log);
-    if (status == EH_OK)
-        status = write_seeds(runs, count, output);
 done:
     for (int64_t r = 0; data != NULL && r < count; r++) run_data_deinit(&data[r]);
     eh_free(&data);

@@ -30,12 +30,12 @@ typedef struct {
     int64_t from, to;         // phases
     eh_estimate *differences; // [figure_count]
     eh_interval *on_average;  // [figure_count] 95 % interval of the difference to the mean of the damage control's
-                             // draws, where `differences` have that to a new draw; NULL without draws
-    double *p;               // [figure_count] of "no difference", by `tests`; NaN where draws of the noise scatter too
-    const char **tests;      // [figure_count] "sign-flip", "McNemar mid-p", "bootstrap"
-    double *mcnemar;         // [figure_count] McNemar's mid-p where items are hits or misses, else NaN
-    double *p_table, *p_all; // Holm over the main figures; Benjamini-Hochberg over all
-    char *trouble;           // NULL, or why there are no differences
+                              // draws, where `differences` have that to a new draw; NULL without draws
+    double *p;                // [figure_count] of "no difference", by `tests`; NaN where draws of the noise scatter too
+    const char **tests;       // [figure_count] "sign-flip", "McNemar mid-p", "bootstrap"
+    double *mcnemar;          // [figure_count] McNemar's mid-p where items are hits or misses, else NaN
+    double *p_table, *p_all;  // Holm over the main figures; Benjamini-Hochberg over all
+    char *trouble;            // NULL, or why there are no differences
 } eh_comparison;
 
 typedef struct {

@@ -343,6 +343,9 @@ eh_status eh_tables_make(const eh_report_run *runs, int64_t run_count, eh_table 
             if (!is_known(runs, r, m) && !is_laid_out(&runs[r].results->metrics[m]))
                 EH_TRY_OR(done, add_metric_table(&list, runs, run_count, runs[r].results->metrics[m].name));
     EH_TRY_OR(done, add_missing(&list, runs, run_count));
+    EH_TRY_OR(done, eh_tables_add_costs(&list, runs, run_count));
+    if (run_count > 1)
+        EH_TRY_OR(done, eh_tables_add_seeds(&list, runs, run_count));
 done:
     *tables = list.tables;
     *count = list.count;

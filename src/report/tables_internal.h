@@ -31,6 +31,8 @@ EH_CHECKED eh_status eh_tables_add_study(eh_table_list *list, const eh_report_ru
 EH_CHECKED eh_status eh_tables_add_transfer(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
 EH_CHECKED eh_status eh_tables_add_generalisation(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
 EH_CHECKED eh_status eh_tables_add_trajectory(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
+EH_CHECKED eh_status eh_tables_add_seeds(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
+EH_CHECKED eh_status eh_tables_add_costs(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
 EH_CHECKED eh_status eh_tables_add_stereoset(eh_table_list *list, const eh_report_run *runs, int64_t run_count);
 
 #endif

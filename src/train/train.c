@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "core/signals.h"
 #include "core/string.h"
+#include "io/atomic.h"
 #include "train/freeze.h"
 #include "train/metrics_file.h"
 #include "train/resume.h"
@@ -189,6 +190,25 @@ static eh_status one_step(training_run *run, bool *stop)
     return tend_checkpoint(run, *stop);
 }
 
+// FOLDER/training.csv: how much of the model learns, for the report.
+static eh_status record_size(const training_run *run)
+{
+    const eh_training *training = run->training;
+    eh_string path = {0}, text = {0};
+    eh_status status = EH_OK;
+    int64_t weights = 0;
+    for (int64_t p = 0; p < eh_model_parameter_count(training->model); p++)
+        weights += eh_model_parameters(training->model)[p].count;
+    EH_TRY_OR(done, eh_string_printf(&path, "%s/training.csv", training->folder));
+    EH_TRY_OR(done, eh_string_printf(&text, "trained,weights\n%lld,%lld\n",
+                                     (long long)eh_trainer_trained_count(&run->trainer), (long long)weights));
+    EH_TRY_OR(done, eh_atomic_write(path.bytes, text.bytes, text.size));
+done:
+    eh_string_deinit(&path);
+    eh_string_deinit(&text);
+    return status;
+}
+
 static eh_status begin(training_run *run)
 {
     const eh_training *training = run->training;
@@ -211,6 +231,7 @@ static eh_status begin(training_run *run)
     eh_log_line(training->log, "%lld steps of %lld examples in %lld micro-batches, %lld trained weights",
                 (long long)batches->step_count, (long long)batches->batch, (long long)batches->micro_count,
                 (long long)eh_trainer_trained_count(&run->trainer));
+    EH_TRY(eh_comm_agree(training->comm, eh_comm_rank(training->comm) == 0 ? record_size(run) : EH_OK));
     run->progress = eh_progress_begin(training->log, "train", "steps", batches->step_count - run->first_step);
     run->began = run->last_checkpoint = eh_seconds();
     run->processor_began = eh_processor_seconds();

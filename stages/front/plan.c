@@ -19,7 +19,7 @@ static const char shape_note[] = "note: not downloaded yet; planned by the shape
 static const char gpu_note[] =
     "note: in this version ranks with a GPU each train with zero: 0; higher levels are computed";
 
-static eh_memory_choice choice_of(const eh_job *job)
+eh_memory_choice eh_plan_choice(const eh_job *job)
 {
     return (eh_memory_choice){.zero = (int)job->memory.zero,
                               .recompute = strcmp(job->memory.recompute, "blocks") == 0,
@@ -49,8 +49,8 @@ static eh_status find_config(const eh_job *job, char **config, bool *is_publishe
     return eh_copy_string(published, config);
 }
 
-static eh_status begin_run(const eh_front_options *options, const eh_job *job, char **config, eh_model_outline *outline,
-                           eh_planned_run *run)
+eh_status eh_plan_begin(const eh_front_options *options, const eh_job *job, char **config, eh_model_outline *outline,
+                        eh_planned_run *run)
 {
     *run = (eh_planned_run){.job = job, .device = run->device, .ranks = (int)eh_front_rank_count(options, job)};
     if (run->device.name == NULL) // a sweep's runs have one device
@@ -98,14 +98,22 @@ static eh_status print_cheapest(const eh_planned_run *run)
 }
 
 // Weights as inference holds them, and what the batches of an evaluation work in.
-static eh_status print_evaluation(const eh_planned_run *run)
+eh_status eh_plan_evaluation(const eh_planned_run *run, eh_model_outline *outline, double *bytes)
 {
     const int64_t tokens = EH_EVALUATION_BATCH_TOKENS;
-    eh_model_outline outline;
     const eh_batch_limits limits = {tokens, tokens, tokens / 4 + 1, tokens};
-    EH_TRY(eh_model_outline_of(run->job->path, run->config, run->device.compute, NULL, &limits, &outline));
+    EH_TRY(eh_model_outline_of(run->job->path, run->config, run->device.compute, NULL, &limits, outline));
+    *bytes = (double)eh_dtype_bytes(run->device.compute) * (double)outline->parameter_count +
+             (double)outline->activation_bytes + 28 * MIB;
+    return EH_OK;
+}
+
+static eh_status print_evaluation(const eh_planned_run *run)
+{
+    eh_model_outline outline;
+    double together;
+    EH_TRY(eh_plan_evaluation(run, &outline, &together));
     const double weights = (double)eh_dtype_bytes(run->device.compute) * (double)outline.parameter_count;
-    const double together = weights + (double)outline.activation_bytes + 28 * MIB;
     printf(
         "  evaluate, each rank: weights %.1f MiB (mapped once a node where the file has their type), activations %.1f "
         "MiB; %s\n",
@@ -117,7 +125,7 @@ static eh_status print_evaluation(const eh_planned_run *run)
 
 static eh_status plan_run(const eh_planned_run *run, const eh_model_outline *outline)
 {
-    const eh_memory_choice choice = choice_of(run->job);
+    const eh_memory_choice choice = eh_plan_choice(run->job);
     const eh_training_size *size = &run->size;
     const eh_planned_device *device = &run->device;
     eh_plan_of_memory plan;
@@ -229,7 +237,7 @@ eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int 
         double minutes = NAN;
         if (!eh_step_wanted(job, EH_STEP_FINETUNE))
             continue;
-        status = begin_run(options, job, &config, &outline, &run);
+        status = eh_plan_begin(options, job, &config, &outline, &run);
         if (status == EH_OK && sweep.run_count > 1 && !any)
             print_table_head(&run);
         if (status == EH_OK && sweep.run_count > 1)

@@ -63,6 +63,21 @@ EH_CHECKED eh_status eh_plan_cheapest(const eh_planned_run *run, eh_memory_choic
 EH_CHECKED eh_status eh_plan_more_ranks(const eh_planned_run *run, int *ranks, eh_memory_choice *choice,
                                         eh_plan_of_memory *plan, bool *found);
 
+// --- plan.c ---
+// The job's own memory.*.
+eh_memory_choice eh_plan_choice(const eh_job *job);
+// Fills in `run` for the job; its device is found where run->device has no name yet. *config by eh_free; `run` borrows
+// it.
+EH_CHECKED eh_status eh_plan_begin(const eh_front_options *options, const eh_job *job, char **config,
+                                   eh_model_outline *outline, eh_planned_run *run);
+// Bytes of a rank that evaluates; *outline becomes that of an evaluation.
+EH_CHECKED eh_status eh_plan_evaluation(const eh_planned_run *run, eh_model_outline *outline, double *bytes);
+
+// --- plan_record.c ---
+// Writes OUTPUT/predicted.csv for a training that is about to start on this machine; nothing where its batches are not
+// known yet. *device: all zero, or what an earlier call has found.
+EH_CHECKED eh_status eh_plan_record(const eh_front_options *options, const eh_job *job, eh_planned_device *device);
+
 // --- plan_power.c ---
 // The minimal detectable change of SS, for each data set and group whose shards are there.
 void eh_plan_print_power(const eh_job *job);

@@ -12,6 +12,7 @@
 #include "core/string.h"
 #include "front.h"
 #include "io/atomic.h"
+#include "plan.h"
 #include "report/report.h"
 #include "sweep_table.h"
 
@@ -22,6 +23,7 @@ typedef struct {
     eh_sweep sweep;
     char (*keys)[EH_STEP_COUNT][65]; // [run_count] of the steps that are done
     int *exit_codes;                 // [run_count]
+    eh_planned_device device;        // what a plan has measured of this machine
 } front_run;
 
 static bool is_word_of(const char *word, const char *list)
@@ -129,6 +131,8 @@ static eh_status launch(front_run *front, eh_run *run, eh_step step, int *exit_c
                 launch.ranks == 1 ? "" : "s");
     if (shared_result(step) != NULL)
         EH_TRY(unlink_shared(job, shared_result(step)));
+    if (step == EH_STEP_FINETUNE && eh_plan_record(front->options, job, &front->device) != EH_OK)
+        eh_error_clear(); // the training itself will say what is wrong
     return eh_front_launch_step(job, step, &launch, exit_code);
 }
 

@@ -52,7 +52,7 @@ static void find_keys(const char *override, step_keys keys)
 
 // A letter for each step: tokenize, before, finetune, after; tokenize, finetune, evaluate of placebo, reversed and
 // neutral; damage and its evaluation; repeat; report.
-static const char letters[] = "tbfa"
+static const char letters[] = "tbfas"
                               "pPq"
                               "vVw"
                               "nNo"
@@ -88,17 +88,20 @@ static void test_keys_change_with_what_steps_depend_on(void **state)
     assert_changes("output=elsewhere", "");
     assert_changes("name=other", "r");
     assert_changes("report.replicates=500", "r");
-    assert_changes("train.lr=0.5", "faPqVwNodDr");
-    assert_changes("data.pairs.replay=0.5", "faPqVwdDr");
+    assert_changes("train.lr=0.5", "fasPqVwNodDr");
+    assert_changes("train.keep_every=5", "fasdDr"); // the controls keep none on their way
+    assert_changes("data.pairs.replay=0.5", "fasPqVwdDr");
     // What pairs teach does not change what is measured on them, nor what neutral text teaches.
-    assert_changes("data.pairs.task=rewrite", "tfapPqvVwdDr");
-    assert_changes("switches.label_layout=overlay", "tfapPqvVwnNodDr");
-    assert_changes("data.pairs.holdout=0.2", "tbfapPqvVwodDRr");
-    assert_changes("data.items.limit=3", "tbfaqwodDRr"); // controls' shards have nothing to measure in them
-    assert_changes("data.pairs.pair_order=group", "tfadDr");
-    assert_changes("evaluate.0.wording=b", "baqwodDRr");
+    assert_changes("data.pairs.task=rewrite", "tfaspPqvVwdDr");
+    assert_changes("switches.label_layout=overlay", "tfaspPqvVwnNodDr");
+    assert_changes("data.pairs.holdout=0.2", "tbfaspPqvVwodDRr");
+    assert_changes("data.items.limit=3", "tbfasqwodDRr"); // controls' shards have nothing to measure in them
+    assert_changes("data.pairs.pair_order=group", "tfasdDr");
+    assert_changes("evaluate.0.wording=b", "basqwodDRr");
     assert_changes("evaluate.tolerance=0.1", "dDr");
-    assert_changes("precision=bf16", "bfaPqVwNodDRr");
+    assert_changes("evaluate.draws=5", "dDr");
+    assert_changes("train.kept=keep", "");
+    assert_changes("precision=bf16", "bfasPqVwNodDRr");
     assert_changes("seed=1", letters);
 }
 
@@ -115,12 +118,12 @@ static void test_keys_change_with_the_contents_of_files(void **state)
 {
     (void)state;
     assert_file_changes("pairs.csv", "a,b\n", ""); // the folder is the model's too: its steps depend on all in it
-    assert_file_changes("pairs.csv", "a,c\n", "tbfapPqvVwNodDRr");
-    assert_file_changes("plain.txt", "Snow fell.\n", "tbfaPqVwnNodDRr");
+    assert_file_changes("pairs.csv", "a,c\n", "tbfaspPqvVwNodDRr");
+    assert_file_changes("plain.txt", "Snow fell.\n", "tbfasPqVwnNodDRr");
     assert_file_changes("tokenizer.json", "{\"a\": 1}", letters);
     assert_file_changes("model.safetensors", "weights",
-                        "bfaPqVwNodDRr"); // models with one tokenizer share their shards
-    assert_file_changes("config.json", "{\"model_type\": \"bloom\", \"n_layer\": 3}", "bfaPqVwNodDRr");
+                        "bfasPqVwNodDRr"); // models with one tokenizer share their shards
+    assert_file_changes("config.json", "{\"model_type\": \"bloom\", \"n_layer\": 3}", "bfasPqVwNodDRr");
     assert_file_changes("config.json", "{\"model_type\": \"t5\", \"n_layer\": 3}", letters);
 }
 
@@ -173,6 +176,16 @@ static void test_which_steps_a_job_wants(void **state)
     assert_int_equal(eh_step_find("evaluate", "control-mine"), EH_STEP_COUNT);
     assert_int_equal(eh_step_find("finetune", ""), EH_STEP_FINETUNE);
     assert_false(eh_step_wanted(&job, EH_STEP_DAMAGE));
+    char kept[] = "measure", phase[48];
+    job.evaluate_count = 1;
+    job.train.kept = kept;
+    assert_false(eh_step_wanted(&job, EH_STEP_EVALUATE_STEPS));
+    job.train.keep_every = 10;
+    assert_true(eh_step_wanted(&job, EH_STEP_EVALUATE_STEPS));
+    memcpy(kept, "keep", 5);
+    assert_false(eh_step_wanted(&job, EH_STEP_EVALUATE_STEPS));
+    eh_damage_phase(3, phase);
+    assert_string_equal(phase, "control-damage-2b");
     job.controls.which = 1u << EH_CONTROL_DAMAGE;
     assert_true(eh_step_wanted(&job, EH_STEP_DAMAGE));
     assert_true(eh_step_wanted(&job, EH_STEP_EVALUATE_DAMAGE));

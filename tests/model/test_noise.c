@@ -27,11 +27,16 @@ static void open(bench *b, uint64_t seed)
     assert_int_equal(EH_ALLOC(b->count, &b->values), EH_OK);
 }
 
-static void apply(bench *b, double strength)
+static void apply_draw(bench *b, int64_t draw, double strength)
 {
     const eh_tensor weights = eh_model_weights(b->model);
-    assert_int_equal(eh_noise_apply(&b->noise, 0, strength), EH_OK);
+    assert_int_equal(eh_noise_apply(&b->noise, draw, strength), EH_OK);
     assert_int_equal(eh_backend_download(b->backend, &weights, b->values), EH_OK);
+}
+
+static void apply(bench *b, double strength)
+{
+    apply_draw(b, 0, strength);
 }
 
 static void close(bench *b)
@@ -116,12 +121,40 @@ static void test_the_draws_depend_on_seed_and_name(void **state)
     close(&second);
 }
 
+// The same noise the other way; another draw has nothing to do with it.
+static void test_both_signs_and_several_draws(void **state)
+{
+    (void)state;
+    bench b;
+    float *up = NULL;
+    double worst = 0, product = 0, squares = 0, others = 0;
+    open(&b, 1);
+    apply(&b, 0.25);
+    assert_int_equal(EH_ALLOC(b.count, &up), EH_OK);
+    for (int64_t i = 0; i < b.count; i++) up[i] = b.values[i] - b.noise.weights[i];
+    apply(&b, -0.25);
+    for (int64_t i = 0; i < b.count; i++)
+        worst = fmax(worst, fabs((double)b.values[i] - (double)b.noise.weights[i] + (double)up[i]));
+    assert_true(worst < 1e-6);
+    apply_draw(&b, 1, 0.25);
+    for (int64_t i = 0; i < b.count; i++) {
+        const double other = b.values[i] - b.noise.weights[i];
+        product += up[i] * other;
+        squares += up[i] * up[i];
+        others += other * other;
+    }
+    assert_true(fabs(others / squares - 1) < 0.05 && fabs(product / squares) < 0.05);
+    eh_free(&up);
+    close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_parameter_changes_by_the_same_share),
         cmocka_unit_test(test_a_stronger_noise_is_the_same_one_longer),
         cmocka_unit_test(test_the_draws_depend_on_seed_and_name),
+        cmocka_unit_test(test_both_signs_and_several_draws),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

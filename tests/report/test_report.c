@@ -23,7 +23,10 @@ static void make_run(const char *folder, const char *after_digest, eh_job *job)
                                     {"after", after_digest, 0.3, 1.7, 0.6, 0.1, 1.51, 1000},
                                     {"step-50", "s050", 0.7, 1.9, 0.6, 0.4, 1.495, 1000},
                                     {"step-100", "s100", 0.6, 1.8, 0.6, 0.3, 1.505, 1000},
-                                    {"control-damage", "cccc", 0.6, 1, 1.2, 0.4, 1.53, 1000},
+                                    {"control-damage-1a", "c1a", 0.65, 1, 1.2, 0.4, 1.53, 1000},
+                                    {"control-damage-1b", "c1b", 0.55, 1, 1.2, 0.4, 1.53, 1000},
+                                    {"control-damage-2a", "c2a", 0.58, 1, 1.2, 0.4, 1.53, 1000},
+                                    {"control-damage-2b", "c2b", 0.62, 1, 1.2, 0.4, 1.53, 1000},
                                     {"control-placebo", "dddd", 0.78, 1.9, 0.6, 0.48, 1.51, 1000},
                                     {"control-repeat", "aaaa", 0.8, 2, 0.6, 0.5, 1.50, 1000},
                                     {"control-reversed", "eeee", 1.1, 1.9, 0.6, 0.7, 1.52, 1000}};
@@ -106,6 +109,7 @@ static void test_runs_of_a_sweep_stand_beside_each_other(void **state)
     assert_holds(sweep, "tables/table1.md", "| **Intersentence task** |", true);
     assert_holds(sweep, "tables/table1.tex", "\\multicolumn{3}{c}{before} & \\multicolumn{3}{c}{after}", true);
     assert_holds(sweep, "tables/overview.csv", "\nlarge,control-damage,", true);
+    assert_holds(sweep, "tables/overview.csv", "control-damage-1a", false);
     // The same scores under two seeds: nothing between them, the items' scatter within.
     assert_holds(sweep, "tables/seeds.md",
                  "| small | perplexity/held-out | perplexity/bits-per-byte | after - before | 2 |", true);

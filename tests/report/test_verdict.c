@@ -22,6 +22,7 @@ static eh_evidence evidence(double effect, double error, double excess, double l
     return (eh_evidence){.effect = estimate(effect, error),
                          .has_excess = true,
                          .excess = estimate(excess, error),
+                         .excess_on_average = {excess - 1.96 * error, excess + 1.96 * error},
                          .has_loss = true,
                          .loss = {loss - 0.005, loss + 0.005},
                          .loss_value = loss,
@@ -68,6 +69,20 @@ static void test_each_word(void **state)
     assert_verdict(evidence(-8, 1, -6, 0.01), EH_VERDICT_BACKFIRES, "more biased than the base");
     assert_verdict(evidence(1, 3, 1, 0.01), EH_VERDICT_INCONCLUSIVE, "larger than the margin");
     assert_verdict(evidence(1.1, 0.6, 1, 0.01), EH_VERDICT_INCONCLUSIVE, "nor from the margin");
+}
+
+// More than damage takes on average, but not more than one damaged model of several may: neither word is earned.
+static void test_the_scatter_of_damage_counts(void **state)
+{
+    (void)state;
+    for (int costly = 0; costly < 2; costly++) {
+        eh_evidence e = evidence(8, 1, 6, costly ? 0.20 : 0.01);
+        e.excess.interval.low = -1;
+        assert_verdict(e, EH_VERDICT_INCONCLUSIVE, "single equally damaged models lose as much");
+        e.excess_on_average.low = -0.5;
+        assert_verdict(e, costly ? EH_VERDICT_DAMAGE_ONLY : EH_VERDICT_INCONCLUSIVE,
+                       costly ? "equally" : "no more than");
+    }
 }
 
 // Whether the loss matters depends on its interval, whatever its value.
@@ -123,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_word),
+        cmocka_unit_test(test_the_scatter_of_damage_counts),
         cmocka_unit_test(test_accuracy_is_capability_too),
         cmocka_unit_test(test_capability_decides_between_the_good_words),
         cmocka_unit_test(test_a_harmless_or_harmful_effect_stays_that),

@@ -6,7 +6,7 @@
 #include "support/cmocka.h"
 #include "support/made_run.h"
 
-enum { MODELS = 8 };
+enum { MODELS = 11 };
 
 static eh_status make_one(eh_comm *comm, const char *folder, const char *name, const eh_made_model *models, eh_job *job,
                           const eh_log *log)
@@ -23,7 +23,10 @@ int main(int argc, char **argv)
                                                 {"after", "s1", 0.3, 1.7, 0.6, 0.1, 1.51, 560000000},
                                                 {"step-100", "s2", 0.6, 1.9, 0.6, 0.35, 1.49, 560000000},
                                                 {"step-200", "s3", 0.45, 1.8, 0.6, 0.2, 1.50, 560000000},
-                                                {"control-damage", "s4", 0.6, 1, 1.2, 0.4, 1.515, 560000000},
+                                                {"control-damage-1a", "s41a", 0.66, 1, 1.2, 0.4, 1.515, 560000000},
+                                                {"control-damage-1b", "s41b", 0.55, 1, 1.2, 0.4, 1.515, 560000000},
+                                                {"control-damage-2a", "s42a", 0.58, 1, 1.2, 0.4, 1.515, 560000000},
+                                                {"control-damage-2b", "s42b", 0.61, 1, 1.2, 0.4, 1.515, 560000000},
                                                 {"control-placebo", "s5", 0.78, 1.9, 0.6, 0.48, 1.51, 560000000},
                                                 {"control-repeat", "s0", 0.8, 2, 0.6, 0.5, 1.50, 560000000},
                                                 {"control-reversed", "s6", 1.1, 1.9, 0.6, 0.7, 1.52, 560000000}};
@@ -31,7 +34,10 @@ int main(int argc, char **argv)
                                                 {"after", "l1", 0.5, 1.2, 0.8, 0.25, 1.47, 1700000000},
                                                 {"step-100", "l2", 0.8, 2.2, 0.6, 0.4, 1.33, 1700000000},
                                                 {"step-200", "l3", 0.6, 1.7, 0.6, 0.3, 1.39, 1700000000},
-                                                {"control-damage", "l4", 0.5, 1, 1.2, 0.26, 1.47, 1700000000},
+                                                {"control-damage-1a", "l41a", 0.56, 1, 1.2, 0.26, 1.47, 1700000000},
+                                                {"control-damage-1b", "l41b", 0.45, 1, 1.2, 0.26, 1.47, 1700000000},
+                                                {"control-damage-2a", "l42a", 0.48, 1, 1.2, 0.26, 1.47, 1700000000},
+                                                {"control-damage-2b", "l42b", 0.51, 1, 1.2, 0.26, 1.47, 1700000000},
                                                 {"control-neutral", "l5", 0.88, 2.5, 0.6, 0.44, 1.32, 1700000000},
                                                 {"control-repeat", "l0", 0.9, 2.6, 0.6, 0.45, 1.31, 1700000000},
                                                 {"control-reversed", "l6", 1.2, 2.2, 0.6, 0.65, 1.36, 1700000000}};

@@ -1,4 +1,5 @@
-#include "report/seed_table.h"
+// Trainings that differ in nothing but their seed, side by side: how far they scatter, beside the scatter of items.
+#include "report/tables_internal.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -123,17 +124,21 @@ static eh_status add_group(const eh_report_run *runs, int64_t run_count, const i
     return EH_OK;
 }
 
-eh_status eh_seed_table_make(const eh_report_run *runs, int64_t run_count, eh_table *table)
+// A row for each group of two or more such runs and each main figure over all groups, after the treatment and as its
+// change. No row: no such runs.
+eh_status eh_tables_add_seeds(eh_table_list *list, const eh_report_run *runs, int64_t run_count)
 {
-    static const char *const columns[] = {
-        "run", "metric", "figure", "what", "seeds", "mean", "between seeds (sd)", "within (items, sd)", "total (sd)"};
     int64_t *group = NULL;
     estimates found = {0};
+    eh_table *table;
     eh_status status = EH_OK;
-    EH_TRY(eh_table_init("seeds", "Trainings that differ in their seed alone",
-                         "Mean with a 95 % interval by Student's t over seeds. Between: the estimates' standard "
-                         "deviation over seeds; within: the root of their mean sampling variance (items); total: both.",
-                         columns, sizeof columns / sizeof *columns, table));
+    EH_TRY(
+        eh_tables_begin(list, "seeds", "Trainings that differ in their seed alone",
+                        "Mean with a 95 % interval by Student's t over seeds. Between: the estimates' standard "
+                        "deviation over seeds; within: the root of their mean sampling variance (items); total: both.",
+                        COLUMNS("run", "metric", "figure", "what", "seeds", "mean", "between seeds (sd)",
+                                "within (items, sd)", "total (sd)"),
+                        9, &table));
     EH_TRY_OR(done, EH_ALLOC(run_count, &group));
     EH_TRY_OR(done, EH_ALLOC(run_count, &found.values));
     EH_TRY_OR(done, EH_ALLOC(run_count, &found.variances));
@@ -141,6 +146,7 @@ eh_status eh_seed_table_make(const eh_report_run *runs, int64_t run_count, eh_ta
     for (int64_t r = 0; r < run_count; r++)
         if (group[r] == r)
             EH_TRY_OR(done, add_group(runs, run_count, group, r, &found, table));
+    eh_tables_drop_if_empty(list);
 done:
     eh_free(&group);
     eh_free(&found.values);
