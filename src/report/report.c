@@ -81,9 +81,10 @@ static eh_status read_run(const eh_job *job, const char *name, const eh_log *log
     EH_TRY(eh_results_read(name, job->output, &settings, log, &data->results));
     EH_TRY(find_truth(job, &data->results, &data->truth));
     EH_TRY(eh_verdicts_make(job, &data->results, &data->truth, &data->verdicts));
-    eh_log_line(log, "%s: %lld phases, %lld metrics, %lld bootstrap replicates in %.1f s", name,
+    eh_log_line(log, "%s: %lld phases, %lld metrics, %lld bootstrap replicates%s in %.1f s", name,
                 (long long)data->results.phase_count, (long long)data->results.metric_count,
-                (long long)settings.replicates, eh_seconds() - began);
+                (long long)settings.replicates, data->results.kept ? ", kept from the last report," : "",
+                eh_seconds() - began);
     *run = (eh_report_run){job, &data->results, data->truth.phase_count > 0 ? &data->truth : NULL, &data->verdicts};
     return EH_OK;
 }

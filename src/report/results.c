@@ -372,9 +372,8 @@ eh_status eh_results_read(const char *name, const char *folder, const eh_bootstr
     for (int64_t p = 0; p < results->phase_count; p++)
         for (int64_t t = 0; t < results->phases[p].table_count; t++)
             EH_TRY(add_metric(results->phases[p].tables[t].name, results));
-    bool kept = false;
-    EH_TRY(eh_kept_read(settings, results, &kept));
-    if (kept)
+    EH_TRY(eh_kept_read(settings, results, &results->kept));
+    if (results->kept)
         return EH_OK;
     for (int64_t m = 0; m < results->metric_count; m++)
         EH_TRY(compute_metric(results, settings, log, &results->metrics[m]));

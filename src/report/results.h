@@ -58,6 +58,7 @@ typedef struct {
     int64_t draw_count;
     eh_metric_results *metrics;
     int64_t metric_count;
+    bool kept; // estimates and comparisons are those that an earlier report of the same scores has kept
 } eh_results;
 
 // Reads FOLDER/scores-*.h5 and computes everything. EH_INPUT if there is no score file, or before and after are the

@@ -118,6 +118,52 @@ static void test_runs_of_a_sweep_stand_beside_each_other(void **state)
     eh_test_folder_remove(&folder);
 }
 
+static void read_again(const eh_job *job, int64_t replicates, bool kept, const eh_results *first)
+{
+    const eh_log log = eh_log_to_stderr("test_report", false);
+    const eh_bootstrap_settings settings = {.replicates = replicates, .seed = job->seed};
+    eh_results results;
+    assert_int_equal(eh_results_read("again", job->output, &settings, &log, &results), EH_OK);
+    assert_true(results.kept == kept);
+    for (int64_t m = 0; m < results.metric_count && first != NULL; m++) {
+        const eh_metric_results *own = &results.metrics[m], *other = &first->metrics[m];
+        const size_t size = (size_t)own->figure_count * sizeof(eh_estimate);
+        assert_int_equal(own->figure_count, other->figure_count);
+        assert_memory_equal(own->phases[1].estimates, other->phases[1].estimates, size);
+        assert_int_equal(own->comparison_count, other->comparison_count);
+        for (int64_t c = 0; c < own->comparison_count; c++) {
+            assert_memory_equal(own->comparisons[c].differences, other->comparisons[c].differences, size);
+            for (int64_t f = 0; f < own->figure_count; f++)
+                assert_string_equal(own->comparisons[c].tests[f], other->comparisons[c].tests[f]);
+        }
+    }
+    eh_results_deinit(&results);
+}
+
+// A second report of the same scores draws nothing; of other scores, settings or a torn file it draws all.
+static void test_what_was_computed_is_kept(void **state)
+{
+    (void)state;
+    char *folder = eh_test_folder_new();
+    eh_job job;
+    make_run(folder, "bbbb", &job);
+    const eh_log log = eh_log_to_stderr("test_report", false);
+    const eh_bootstrap_settings settings = {.replicates = 300, .seed = job.seed};
+    eh_results first;
+    assert_int_equal(eh_results_read("first", job.output, &settings, &log, &first), EH_OK);
+    assert_false(first.kept);
+    read_again(&job, 300, true, &first);
+    assert_int_equal(truncate(eh_test_path(folder, "report.kept"), 5000), 0);
+    read_again(&job, 300, false, &first);
+    read_again(&job, 200, false, NULL);
+    eh_results_deinit(&first);
+    eh_job_deinit(&job);
+    make_run(folder, "bbbc", &job); // scores of another model
+    read_again(&job, 200, false, NULL);
+    eh_job_deinit(&job);
+    eh_test_folder_remove(&folder);
+}
+
 static void test_equal_digests_before_and_after_are_refused(void **state)
 {
     (void)state;
@@ -196,6 +242,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_run_becomes_tables_and_a_page),
         cmocka_unit_test(test_runs_of_a_sweep_stand_beside_each_other),
+        cmocka_unit_test(test_what_was_computed_is_kept),
         cmocka_unit_test(test_equal_digests_before_and_after_are_refused),
         cmocka_unit_test(test_a_run_without_scores_is_refused_in_words),
         cmocka_unit_test(test_the_verdict_follows_the_table),

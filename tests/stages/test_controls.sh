@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Mitigation or damage, end to end on a small planted world: a base that has learnt its biases, training on
-# counter-stereotype sentences, its five controls; and a base that is damaged and nothing else.
+# counter-stereotype sentences, its five controls and its way there; mitigation that is planted, and damage that is.
 source "$EVENHAND_SOURCE/tests/support/checks.sh"
 cd "$work"
 evenhand=$EVENHAND_BIN/evenhand
@@ -20,12 +20,13 @@ data:
   - {name: pairs, format: crows-pairs, path: world/pairs.csv, use: train, task: preferred}
   - {name: tests, format: stereoset, path: world/stereoset.json}
   - {name: neutral, format: text, path: world/neutral.txt, use: control, holdout: 0.5}
-train: {epochs: 3, batch: 20, micro_batches: 2, lr: 3.0e-4}
+train: {epochs: 3, batch: 20, micro_batches: 2, lr: 3.0e-4, keep_every: 20}
 precision: fp32
 evaluate:
   - {metric: stereoset, protocol: likelihood}
   - {metric: perplexity, data: neutral}
-  - {controls: [placebo, reversed, neutral, damage, repeat]}
+  - {metric: kl, data: neutral}
+  - {draws: 2, controls: [placebo, reversed, neutral, damage, repeat]}
 report: {replicates: 1000}
 YAML
 run "$evenhand" run base.yaml -n 2
@@ -56,8 +57,11 @@ bits=perplexity/bits-per-byte margin=stereoset/margin
 before=$(figure treated before $bits) after=$(figure treated after $bits) damaged=$(figure treated control-damage $bits)
 check 'the treatment costs capability' holds "$after > 1.02 * $before"
 check 'the damage costs as much' holds "($damaged - $after)^2 < (0.002 * $after)^2"
-check 'and was found by trials' holds "$(wc -l <treated/control-damage/bisection.csv) > 3"
-check 'the last of which is the one' has "$(tail -1 treated/control-damage/bisection.csv)" "${damaged:0:9}"
+check 'and was found by trials' holds "$(wc -l <treated/control-damage/bisection.csv) > 8"
+check 'the last of which, of four models, is the one' holds \
+    "($(tail -4 treated/control-damage/bisection.csv | awk -F, '{ s += $3 } END { print s / 4 }') - $damaged)^2 < 1e-8"
+check 'of two noises, with both signs' equal "$(cd treated && ls -d control-damage/model-*  | tr '\n' ' ')" \
+    'control-damage/model-1a control-damage/model-1b control-damage/model-2a control-damage/model-2b '
 check 'reversed training raises the bias' holds \
     "$(figure treated control-reversed $margin) > $(figure treated before $margin) + 0.05"
 check 'random direction lowers it less than the treatment' holds \
@@ -76,27 +80,83 @@ check 'a verdict' has "$(verdict treated $margin)" "$margin"
 check 'a final verdict' has_not "$(verdict treated $margin)" provisional
 
 # --- The same damage on one rank, and after a kill ---
-model=$(sha256sum <treated/control-damage/model/model.safetensors)
+model=$(cat treated/control-damage/model-*/model.safetensors | sha256sum)
 cp treated/control-damage/bisection.csv all.csv
-rm -r treated/control-damage/model
-head -3 all.csv >treated/control-damage/bisection.csv
+rm -r treated/control-damage/model-*
+head -7 all.csv >treated/control-damage/bisection.csv
 run "$evenhand" run treated.yaml -n 1 --step damage
 check 'made again, on one rank' equal "$code" 0
-check 'the same bits' equal "$(sha256sum <treated/control-damage/model/model.safetensors)" "$model"
+check 'the same bits' equal "$(cat treated/control-damage/model-*/model.safetensors | sha256sum)" "$model"
 check 'by the same trials' cmp all.csv treated/control-damage/bisection.csv
-check 'of which the known ones were not measured again' equal "$(grep -c 'noise of' <<<"$err")" $(($(wc -l <all.csv) - 3))
+check 'of which the known ones were not measured again' equal "$(grep -c 'noise of' <<<"$err")" $((($(wc -l <all.csv) - 1) / 4 - 1))
 run "$evenhand" run treated.yaml -n 2
-check 'nothing else is out of date' equal "$(grep -c 'up to date' <<<"$err")" 17
+check 'nothing else is out of date' equal "$(grep -c 'up to date' <<<"$err")" 18
 
-# --- A base that is damaged and nothing else, by the control's own draws (another's may move a bias either way) ---
+# --- The way there ---
+check 'the models on the way are measured' equal "$(tail -n +2 treated/steps.csv | tr '\n' ' ')" \
+    "$(for step in $(seq 20 20 $(($(tail -1 treated/metrics.csv | cut -d, -f1) - 1))); do printf '%d,scores-step-%d.h5 ' $step $step; done)"
+check 'and stand in a table' equal "$(tail -n +2 treated/tables/trajectory.csv | wc -l)" $(($(wc -l <treated/steps.csv) + 1))
+way() { awk -F, -v column="$1" 'NR > 1 { print $column }' treated/tables/trajectory.csv; }
+check 'the base diverges from itself by nothing' holds "$(way 14 | head -1)^2 < 1e-12"
+check 'the others the more, the longer' holds "$(way 14 | head -2 | tail -1) > 0 && $(way 14 | tail -1) > $(way 14 | head -2 | tail -1)"
+check 'with a front' holds "$(way 19 | grep -c yes) >= 1"
+check 'which the page shows' has "$page" 'The way there'
+
+# --- What it cost ---
+cost() { grep "^[^,]*,$1,$2" treated/tables/costs.csv; }
+check 'trained weights' has "$(cost 'finetune' '')" ' of '
+check 'the controls cost too' has "$(cost 'finetune of control placebo' '')" ' of '
+check 'memory and time were foretold' equal "$(cost finetune | awk -F, '{ print ($5 > 0) + ($6 > 0) + ($7 > 0) + ($8 > 0) }')" 4
+
+# --- Mitigation that is planted: counter-stereotype sentences among general text, so that little else is lost ---
+awk 'NR % 2' world/neutral.txt >seen.txt
+awk 'NR % 2 == 0' world/neutral.txt >unseen.txt
+cat >real.yaml <<'YAML'
+output: real
+model: {path: base/model}
+data:
+  - {name: pairs, format: crows-pairs, path: world/pairs.csv, use: train, task: preferred}
+  - {name: general, format: text, path: seen.txt, use: train, task: lm, replay: 0.1}
+  - {name: tests, format: stereoset, path: world/stereoset.json}
+  - {name: neutral, format: text, path: unseen.txt, use: evaluate, task: none}
+train: {epochs: 3, batch: 20, micro_batches: 2, lr: 1.0e-3}
+precision: fp32
+evaluate:
+  - {metric: stereoset, protocol: likelihood}
+  - {metric: perplexity, data: neutral}
+  - {controls: [reversed, damage, repeat]}
+report: {replicates: 1000}
+YAML
+for seed in 1 2; do
+    run "$evenhand" run real.yaml -n 2 --set seed=$seed --set output=real-$seed
+    check "planted mitigation, seed $seed: $err" equal "$code" 0
+    found=$(verdict real-$seed $margin)
+    check "is called so, seed $seed: $found" grep -qE '\| (effective|trade-off): bias fell by more than damage explains' <<<"$found"
+done
+
+# --- Damage that is planted: sentences whose words are shuffled say nothing of anyone ---
+awk 'BEGIN { srand(3) } { n = split($0, w, " "); for (i = n; i > 1; i--) { j = int(rand() * i) + 1; t = w[i]; w[i] = w[j]; w[j] = t }
+    s = w[1]; for (i = 2; i <= n; i++) s = s " " w[i]; print s }' <(head -2000 world/corpus.txt) >shuffled.txt
+sed -e '/name: pairs/d' -e 's#name: general, .*}#name: shuffled, format: text, path: shuffled.txt, use: train, task: lm}#' \
+    -e 's/epochs: 3/epochs: 1/' -e 's/controls: .*/controls: [damage, repeat]}/' real.yaml >harm.yaml
+for seed in 1 2; do
+    run "$evenhand" run harm.yaml -n 2 --set seed=$seed --set output=harm-$seed
+    check "planted damage, seed $seed: $err" equal "$code" 0
+    found=$(verdict harm-$seed $margin)
+    check "is called so, seed $seed: $found" has "$found" 'damage only: an equally damaged model loses as much bias'
+done
+
+# --- Noise as a treatment: whatever a draw does to the bias, it is not called mitigation ---
 sed -e 's/^output: .*/output: damaged/' -e 's/use: train, task: preferred/use: both, task: preferred/' \
-    -e 's/controls: .*/controls: [reversed, damage, repeat]}/' treated.yaml >damaged.yaml
+    -e '/metric: kl/d' -e 's/, keep_every: 20//' -e 's/controls: .*/controls: [damage]}/' treated.yaml >damaged.yaml
 run "$evenhand" run damaged.yaml -n 2 --step tokenize,evaluate-before
-"$EVENHAND_TESTS/stages_tool_noise" base/model 0.5 2023 damaged/model
-run "$evenhand" run damaged.yaml -n 2 \
-    --step evaluate-after,tokenize-reversed,finetune-reversed,evaluate-reversed,damage,evaluate-damage,evaluate-repeat,report
-check "noise as a treatment: $err" equal "$code" 0
-check 'is found out' has "$(verdict damaged $margin)" '| damage only: an equally damaged model loses as much bias'
+for seed in 7 8; do
+    rm -rf damaged/model
+    "$EVENHAND_TESTS/stages_tool_noise" base/model 0.3 $seed damaged/model
+    run "$evenhand" run damaged.yaml -n 2 --step evaluate-after,damage,evaluate-damage,report
+    check "noise as a treatment: $err" equal "$code" 0
+    check "is no mitigation: $(verdict damaged $margin)" [ "$(verdict damaged $margin | grep -cE 'effective:|trade-off:')" = 0 ]
+done
 
 # --- Refusals ---
 rm -r damaged/model damaged/scores-after.h5 && cp -r base/model damaged/model
