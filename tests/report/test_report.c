@@ -118,13 +118,13 @@ static void test_runs_of_a_sweep_stand_beside_each_other(void **state)
     eh_test_folder_remove(&folder);
 }
 
-static void read_again(const eh_job *job, int64_t replicates, bool kept, const eh_results *first)
+static void read_again(const eh_job *job, int64_t replicates, bool expected, const eh_results *first)
 {
     const eh_log log = eh_log_to_stderr("test_report", false);
     const eh_bootstrap_settings settings = {.replicates = replicates, .seed = job->seed};
     eh_results results;
     assert_int_equal(eh_results_read("again", job->output, &settings, &log, &results), EH_OK);
-    assert_true(results.kept == kept);
+    assert_true(results.kept == expected);
     for (int64_t m = 0; m < results.metric_count && first != NULL; m++) {
         const eh_metric_results *own = &results.metrics[m], *other = &first->metrics[m];
         const size_t size = (size_t)own->figure_count * sizeof(eh_estimate);
