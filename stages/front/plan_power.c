@@ -90,17 +90,20 @@ void eh_plan_print_power(const eh_job *job)
 void eh_plan_print_controls(const eh_job *job, double training_minutes)
 {
     int trainings = 0, evaluations = 0;
+    char damage[96] = "";
     if (job->controls.which == 0)
         return;
     printf("  controls:");
     for (int c = 0; c < EH_CONTROL_COUNT; c++)
         if ((job->controls.which >> c & 1) != 0) {
-            printf("%s %s", evaluations++ > 0 ? "," : "", eh_control_name((eh_control)c));
+            printf("%s %s", evaluations > 0 ? "," : "", eh_control_name((eh_control)c));
+            evaluations += c == EH_CONTROL_DAMAGE ? 2 * (int)job->controls.draws : 1;
             trainings += c <= EH_CONTROL_NEUTRAL;
         }
+    if ((job->controls.which & 1u << EH_CONTROL_DAMAGE) != 0)
+        snprintf(damage, sizeof damage, ", and some %lld of capability alone to find the damage's strength",
+                 (long long)(16 * job->controls.draws));
     printf(": %d training%s more, about %.3g min in all with the treatment's; %d evaluation%s more%s\n", trainings,
            trainings == 1 ? "" : "s", training_minutes * (1 + trainings), evaluations, evaluations == 1 ? "" : "s",
-           (job->controls.which & 1u << EH_CONTROL_DAMAGE) != 0
-               ? ", and some ten of capability alone to find the damage's strength"
-               : "");
+           damage);
 }
