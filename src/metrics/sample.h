@@ -92,8 +92,8 @@ void eh_sample_summarise(const eh_sample *sample, const eh_draw *draw, double *t
 // that one draw serves both. EH_INPUT if none is left or the two are of different metrics.
 EH_CHECKED eh_status eh_samples_align(eh_sample *before, eh_sample *after);
 
-// A deep copy, and the sample whose values are the means of `count` samples of the same items (aligned): figures that are
-// linear in the values are the means of theirs.
+// A deep copy, and the sample whose values are the means of `count` samples of the same items (aligned): figures that
+// are linear in the values are the means of theirs.
 EH_CHECKED eh_status eh_sample_copy(const eh_sample *from, eh_sample *to);
 EH_CHECKED eh_status eh_sample_mean(const eh_sample *samples, int64_t count, eh_sample *mean);
 

@@ -41,8 +41,9 @@ static eh_status apply_to(eh_noise *noise, const eh_parameter *parameter, int64_
     const uint64_t seed = noise->seed ^ eh_name_key(parameter->name), first = (uint64_t)draw << 48;
 #pragma omp parallel for
     for (int64_t i = 0; i < parameter->count; i++)
-        to[i] = deviation != 0 ? (float)(from[i] + deviation * eh_random_normal(seed, EH_STREAM_DAMAGE, first + (uint64_t)i))
-                              : from[i];
+        to[i] = deviation != 0
+                    ? (float)(from[i] + deviation * eh_random_normal(seed, EH_STREAM_DAMAGE, first + (uint64_t)i))
+                    : from[i];
     const eh_tensor weights = eh_model_weights(noise->model);
     const eh_tensor part = eh_tensor_rows(&weights, parameter->offset, parameter->count);
     EH_TRY(eh_backend_upload(noise->backend, to, &part));

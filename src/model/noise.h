@@ -1,7 +1,7 @@
 // Relative Gaussian noise on a model's weights: a model that is damaged and nothing else (PROTOCOL part 5, the control
 // "damage"). w + strength x rms(parameter) x N(0, 1): each parameter loses the same share of its size, and the noise
-// is a function of the seed, the draw, the parameter's name and the weight's place, so that a stronger noise is the same
-// one, longer.
+// is a function of the seed, the draw, the parameter's name and the weight's place, so that a stronger noise is the
+// same one, longer.
 #ifndef EH_MODEL_NOISE_H
 #define EH_MODEL_NOISE_H
 
