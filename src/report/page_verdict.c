@@ -75,6 +75,10 @@ static eh_status print_headline(const eh_report_run *run, eh_string *html)
                             row->turned ? " (towards the anti-stereotype here, so its sign is turned)" : "",
                             row->base.value, row->treated.value, effect->value, effect->interval.low,
                             effect->interval.high));
+    if (row->evidence.has_excess)
+        EH_TRY(eh_string_printf(html, " (beyond what equal damage takes: %+.3f [%+.3f, %+.3f])",
+                                row->evidence.excess.value, row->evidence.excess.interval.low,
+                                row->evidence.excess.interval.high));
     if (row->evidence.has_loss)
         EH_TRY(eh_string_printf(html, ", at a change of %+.2f %% [%+.2f, %+.2f] in bits per byte",
                                 100 * row->evidence.loss_value, 100 * row->evidence.loss.low,

@@ -73,8 +73,9 @@ eh_status eh_tables_add_overview(eh_table_list *list, const eh_report_run *runs,
         "unbiased), "
         "LMS and ICAT: stereoset/official-macro. Bits per byte: on held-out text, less is better. Changes are against "
         "'before', on the same items. Brackets: 95 % bootstrap intervals; p: sign flips over terms, Holm over the "
-        "run's "
-        "table.",
+        "run's table. control-damage is the mean of several models, the base with other noise each: its intervals hold "
+        "a "
+        "new one.",
         COLUMNS("run", "phase", "bias, nats", "change of bias", "SS", "LMS", "ICAT", "bits per byte", "change, %"),
         OVERVIEW_COLUMNS, &table));
     table->sections = true;

@@ -25,7 +25,7 @@ precision: fp32
 evaluate:
   - {metric: stereoset, protocol: likelihood}
   - {metric: perplexity, data: neutral}
-  - {metric: kl, data: neutral}
+  - {metric: capability, protocol: kl, data: neutral}
   - {draws: 2, controls: [placebo, reversed, neutral, damage, repeat]}
 report: {replicates: 1000}
 YAML
@@ -103,7 +103,7 @@ check 'with a front' holds "$(way 19 | grep -c yes) >= 1"
 check 'which the page shows' has "$page" 'The way there'
 
 # --- What it cost ---
-cost() { grep "^[^,]*,$1,$2" treated/tables/costs.csv; }
+cost() { grep "^[^,]*,$1,${2:-}" treated/tables/costs.csv; }
 check 'trained weights' has "$(cost 'finetune' '')" ' of '
 check 'the controls cost too' has "$(cost 'finetune of control placebo' '')" ' of '
 check 'memory and time were foretold' equal "$(cost finetune | awk -F, '{ print ($5 > 0) + ($6 > 0) + ($7 > 0) + ($8 > 0) }')" 4
@@ -148,7 +148,7 @@ done
 
 # --- Noise as a treatment: whatever a draw does to the bias, it is not called mitigation ---
 sed -e 's/^output: .*/output: damaged/' -e 's/use: train, task: preferred/use: both, task: preferred/' \
-    -e '/metric: kl/d' -e 's/, keep_every: 20//' -e 's/controls: .*/controls: [damage]}/' treated.yaml >damaged.yaml
+    -e '/protocol: kl/d' -e 's/, keep_every: 20//' -e 's/controls: .*/controls: [damage]}/' treated.yaml >damaged.yaml
 run "$evenhand" run damaged.yaml -n 2 --step tokenize,evaluate-before
 for seed in 7 8; do
     rm -rf damaged/model
