@@ -64,6 +64,11 @@ bool eh_data_is_learnt(const eh_job_data *data);
 // Whether a metric may take it: it is not for training alone.
 bool eh_data_is_measured(const eh_job_data *data);
 
+typedef struct {
+    char **items;
+    int64_t count, capacity;
+} eh_texts;
+
 // One entry of `evaluate:`.
 typedef struct {
     char *metric;     // "stereoset", "crows-pairs", "perplexity", ...
@@ -76,6 +81,7 @@ typedef struct {
     char *lexicon;
     char *group; // regard: the one that is kept under switches.regard_groups: first
     int64_t samples, max_new_tokens, limit;
+    eh_texts stop; // strings that end a generated text
 } eh_job_metric;
 
 // Models that are measured beside the treated one, so that mitigation can be told from damage (PROTOCOL part 5).

@@ -134,9 +134,35 @@ static eh_status set_flags(const eh_key *key, void *base, const char *text, cons
     return EH_OK;
 }
 
+static void free_texts(eh_texts *texts)
+{
+    for (int64_t i = 0; i < texts->count; i++) eh_free(&texts->items[i]);
+    eh_free(&texts->items);
+    *texts = (eh_texts){0};
+}
+
+static eh_status add_text(const eh_key *key, void *base, const char *text, const char *where)
+{
+    eh_texts *texts = field(key, base);
+    if (text == NULL) {
+        free_texts(texts);
+        return EH_OK;
+    }
+    if (text[0] == '\0')
+        return eh_error(EH_INPUT, "%s: '%s' has an empty text in it", where, key->path);
+    char *copy = NULL;
+    EH_TRY(eh_copy_string(text, &copy));
+    const eh_status status = EH_APPEND(&texts->items, &texts->count, &texts->capacity, copy);
+    if (status != EH_OK)
+        eh_free(&copy);
+    return status;
+}
+
 eh_status eh_key_set(const eh_key *key, void *base, const char *text, const char *where)
 {
     switch (key->type) {
+    case EH_KEY_TEXTS:
+        return add_text(key, base, text, where);
     case EH_KEY_FLAGS:
         return set_flags(key, base, text, where);
     case EH_KEY_CHOICE:
@@ -225,6 +251,16 @@ static eh_status print_flags(const char *choices, unsigned flags, eh_string *tex
     return eh_string_append_text(text, "]");
 }
 
+static eh_status print_texts(const eh_texts *texts, eh_string *text)
+{
+    EH_TRY(eh_string_append_text(text, "["));
+    for (int64_t i = 0; i < texts->count; i++) {
+        EH_TRY(eh_string_append_text(text, i > 0 ? ", " : ""));
+        EH_TRY(print_text(texts->items[i], text));
+    }
+    return eh_string_append_text(text, "]");
+}
+
 eh_status eh_key_print(const eh_key *key, const void *base, eh_string *text)
 {
     const void *place = (const char *)base + key->offset;
@@ -249,6 +285,8 @@ eh_status eh_key_print(const eh_key *key, const void *base, eh_string *text)
     }
     case EH_KEY_FLAGS:
         return print_flags(key->choices, *(const unsigned *)place, text);
+    case EH_KEY_TEXTS:
+        return print_texts(place, text);
     case EH_KEY_INTEGER:
         return eh_string_printf(text, "%" PRId64, *(const int64_t *)place);
     case EH_KEY_SEED:
@@ -265,6 +303,8 @@ void eh_keys_free(const eh_key_list *list, void *base)
         const eh_key *key = &list->keys[i];
         if (key->type == EH_KEY_TEXT || key->type == EH_KEY_CHOICE || key->type == EH_KEY_MAPPING)
             eh_free((char **)field(key, base));
+        else if (key->type == EH_KEY_TEXTS)
+            free_texts(field(key, base));
     }
 }
 

@@ -66,6 +66,21 @@ static eh_status set_words(const eh_key *key, void *base, struct fy_node *list, 
     return status;
 }
 
+static eh_status set_texts(const eh_key *key, void *base, struct fy_node *node, const char *where)
+{
+    EH_TRY(eh_key_set(key, base, NULL, where));
+    if (fy_node_is_scalar(node))
+        return eh_key_set(key, base, fy_node_get_scalar0(node), where);
+    void *place = NULL;
+    for (struct fy_node *item; (item = fy_node_sequence_iterate(node, &place)) != NULL;) {
+        if (!fy_node_is_scalar(item))
+            return eh_error(EH_INPUT, "%s: '%s' needs a list of texts, found a %s in it", where, key->path,
+                            eh_yaml_kind(item));
+        EH_TRY(eh_key_set(key, base, fy_node_get_scalar0(item), where));
+    }
+    return EH_OK;
+}
+
 static eh_status set_value(const eh_key *key, void *base, struct fy_node *node, const char *where)
 {
     if (node == NULL || (fy_node_is_scalar(node) && fy_node_is_null(node)))
@@ -85,6 +100,8 @@ static eh_status set_value(const eh_key *key, void *base, struct fy_node *node, 
     }
     if (key->type == EH_KEY_FLAGS && fy_node_is_sequence(node))
         return set_words(key, base, node, where);
+    if (key->type == EH_KEY_TEXTS && (fy_node_is_scalar(node) || fy_node_is_sequence(node)))
+        return set_texts(key, base, node, where);
     if (!fy_node_is_scalar(node))
         return eh_error(EH_INPUT, "%s: '%s' needs one value, found a %s", where, key->path, eh_yaml_kind(node));
     return eh_key_set(key, base, fy_node_get_scalar0(node), where);

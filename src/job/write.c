@@ -72,8 +72,8 @@ static eh_status help_for(const eh_key *key, eh_string *text)
     char kind[160] = "text";
     if (key->type == EH_KEY_CHOICE || key->type == EH_KEY_ENUM || key->type == EH_KEY_FLAGS)
         snprintf(kind, sizeof kind, "%s", key->choices);
-    else if (key->type == EH_KEY_MAPPING)
-        snprintf(kind, sizeof kind, "mapping");
+    else if (key->type == EH_KEY_MAPPING || key->type == EH_KEY_TEXTS)
+        snprintf(kind, sizeof kind, "%s", key->type == EH_KEY_MAPPING ? "mapping" : "list of texts");
     else if (key->type == EH_KEY_SEED)
         snprintf(kind, sizeof kind, "whole number");
     else if (key->type != EH_KEY_TEXT) {

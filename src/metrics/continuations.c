@@ -120,7 +120,7 @@ eh_status eh_continuation_row(const eh_metric_setup *setup, const eh_item *item,
     EH_TRY(eh_rows_add(table, item, row));
     eh_rows_integer(table, *row, "sample", answer->sample);
     eh_rows_integer(table, *row, "tokens", answer->count);
-    eh_rows_integer(table, *row, "ended", answer->ended_by_eos);
+    eh_rows_integer(table, *row, "ended", answer->ended);
     eh_rows_integer(table, *row, "empty", empty);
     EH_TRY(eh_rows_text(table, *row, "text", answer->text));
     return empty ? eh_rows_reason(table, *row, "an empty continuation") : EH_OK;

@@ -271,9 +271,11 @@ static eh_status take_text(void *context, const eh_generated *generated)
                                .sample = generated->sample,
                                .ids = ids,
                                .count = generated->count,
-                               .ended_by_eos = generated->ended_by_eos};
+                               .ended = generated->ended_by_eos || generated->ended_by_stop};
     eh_string decoded = {0};
     eh_status status = eh_tokenizer_decode(p->work->setup->tokenizer, generated->ids, generated->count, true, &decoded);
+    if (generated->ended_by_stop)
+        decoded.size = generated->text_size;
     if (status == EH_OK)
         status = replace_nul(&decoded, &text);
     eh_string_deinit(&decoded);
@@ -287,6 +289,8 @@ static eh_status generate_texts(work *w)
     eh_generation generation = {.samples = 1, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
     generation.eos = w->setup->special.eos;
     generation.seed = w->setup->seed;
+    const eh_texts *stop = &w->setup->settings->stop;
+    generation.stops = (eh_stops){w->setup->tokenizer, (const char *const *)stop->items, stop->count};
     w->metric->generation(w->setup, &generation);
     prompts p = {.work = w, .samples = generation.samples};
     eh_status status = collect_prompts(w, generation.max_new_tokens, &p);
@@ -456,6 +460,8 @@ static eh_status journal_key(const work *w, eh_string *key)
     EH_TRY(eh_string_printf(key, " %s %s %s %s %s %s %lld %lld", or_none(m->protocol), or_none(m->orders),
                             or_none(m->wording), or_none(m->classifier), or_none(m->lexicon), or_none(m->group),
                             (long long)m->samples, (long long)m->max_new_tokens));
+    for (int64_t i = 0; i < m->stop.count; i++)
+        EH_TRY(eh_string_printf(key, " stop %zu %s", strlen(m->stop.items[i]), m->stop.items[i]));
     return eh_string_printf(key, " %s %d %d %d %d %d %d", or_none(setup->job->preset), (int)s->answer_parser,
                             (int)s->prompt_iteration, (int)s->max_length, (int)s->score_text, (int)s->honest_mode,
                             (int)s->regard_groups);
@@ -464,6 +470,8 @@ static eh_status journal_key(const work *w, eh_string *key)
 static eh_status prepare(work *w)
 {
     eh_evaluator *e = w->evaluator;
+    if (w->setup->settings->stop.count > 0 && (w->metric->answers & EH_GENERATIONS) == 0)
+        return eh_error(EH_INPUT, "metric '%s' has no text written, which 'stop' could end", w->metric->name);
     EH_TRY(eh_rows_begin(w->table));
     EH_TRY(w->metric->columns(w->setup, w->table));
     EH_TRY(eh_batcher_new(e->model, e->batch_tokens, &w->batcher));

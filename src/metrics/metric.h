@@ -89,7 +89,7 @@ typedef struct {
     size_t size;
     const int32_t *ids; // new tokens only
     int64_t count;
-    bool ended_by_eos;
+    bool ended; // by the model's end token or a stop string, not by the bound on its length
 } eh_answer_text;
 
 // The answers to one item's requests, in the order of the requests. Borrowed.
@@ -125,7 +125,8 @@ typedef struct eh_metric {
     // Names the columns beyond "item", "id", "group" and "reason".
     eh_status (*columns)(const eh_metric_setup *setup, eh_score_table *table);
     eh_status (*requests)(const eh_metric_setup *setup, const eh_item *item, eh_requests *requests);
-    // How texts are generated (EH_GENERATIONS). eos, seed and slots are set by the evaluator before the call.
+    // How texts are generated (EH_GENERATIONS). eos, seed, slots and the entry's stop strings are set by the evaluator
+    // before the call.
     void (*generation)(const eh_metric_setup *setup, eh_generation *generation);
     // After the generations, what the classifier is to judge. NULL if there is none.
     eh_status (*classify)(const eh_metric_setup *setup, const eh_item *item, const eh_answers *answers,

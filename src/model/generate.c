@@ -63,6 +63,9 @@ static eh_status check_settings(const generation *g)
         s->top_p > 1 || s->top_k < 0 || !(s->repetition_penalty > 0) || s->no_repeat_ngram < 0)
         return eh_error(EH_INPUT,
                         "generation: max_new_tokens, samples and temperature must be positive, top_p in (0, 1]");
+    for (int64_t i = 0; i < s->stops.count; i++)
+        if (s->stops.strings[i][0] == '\0')
+            return eh_error(EH_INPUT, "generation: a stop string is empty");
     if (has_source(g) && t->special.decoder_start < 0)
         return eh_error(EH_INPUT, "config.json has no decoder_start_token_id");
     for (int64_t i = 0; i < g->prompt_offsets[g->prompt_count]; i++)
@@ -210,16 +213,6 @@ static eh_status stage_round(generation *g, int64_t *row_count)
     return eh_backend_upload(model->backend, work->host_rows, &label_rows);
 }
 
-static eh_status deliver(generation *g, text_slot *slot, bool by_eos)
-{
-    const eh_generated text = {.item = g->item_ids[slot->prompt],
-                               .sample = slot->sample,
-                               .ids = slot->ids + slot->given,
-                               .count = slot->count - slot->given,
-                               .ended_by_eos = by_eos};
-    return g->sink(g->sink_context, &text);
-}
-
 static int32_t next_token(generation *g, int64_t row)
 {
     const text_slot *slot = &g->slots[g->row_slot[row]];
@@ -239,12 +232,16 @@ static eh_status advance(generation *g, int64_t s, int32_t token)
     if (!by_eos)
         slot->ids[slot->count++] = token;
     const bool full = slot->count - slot->given >= settings->max_new_tokens || slot->count >= g->slot_rows;
-    const bool stopped = !by_eos && settings->stop != NULL &&
-                         settings->stop(settings->stop_context, g->item_ids[slot->prompt], slot->ids + slot->given,
-                                        slot->count - slot->given);
-    if (!by_eos && !full && !stopped)
+    eh_generated text = {.item = g->item_ids[slot->prompt],
+                         .sample = slot->sample,
+                         .ids = slot->ids + slot->given,
+                         .count = slot->count - slot->given,
+                         .ended_by_eos = by_eos};
+    if (!by_eos)
+        EH_TRY(eh_stops_find(&settings->stops, text.ids, &text.count, &text.text_size, &text.ended_by_stop));
+    if (!by_eos && !full && !text.ended_by_stop)
         return EH_OK;
-    EH_TRY(deliver(g, slot, by_eos));
+    EH_TRY(g->sink(g->sink_context, &text));
     return take_next(g, s);
 }
 

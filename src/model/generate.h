@@ -4,6 +4,7 @@
 #define EH_MODEL_GENERATE_H
 
 #include "model/model.h"
+#include "model/stop.h"
 
 typedef struct {
     int64_t max_new_tokens, min_new_tokens, samples; // samples per prompt (1 if greedy)
@@ -15,17 +16,18 @@ typedef struct {
     int32_t eos;                                     // -1: never stops by token
     uint64_t seed;
     int64_t slots; // sequences worked on together; 0: a good number
-    // Called after each token of a sequence: true ends it (stop strings). May be NULL.
-    bool (*stop)(void *context, int64_t item, const int32_t *ids, int64_t count);
-    void *stop_context;
+    eh_stops stops; // none: count 0
 } eh_generation;
 
-// One finished text, new tokens only (an eos that ended it is not in it; ended_by_eos says so).
+// One finished text, new tokens only. What ended it is not in it: neither an eos, nor a stop string and the tokens that
+// begin in it. A token that holds text before the stop string and the beginning of it is the last one of `ids`; the
+// text is `text_size` bytes of the ids' decoded text then.
 typedef struct {
     int64_t item, sample;
     const int32_t *ids; // borrowed
     int64_t count;
-    bool ended_by_eos;
+    bool ended_by_eos, ended_by_stop;
+    size_t text_size; // ended_by_stop only
 } eh_generated;
 typedef eh_status (*eh_generated_sink)(void *context, const eh_generated *text);
 

@@ -386,40 +386,6 @@ static void test_a_text_is_a_function_of_seed_item_and_sample(void **state)
     close_all(&own);
 }
 
-// --- Stopping -----------------------------------------------------------------------------------------------------
-typedef struct {
-    int64_t item;
-    int32_t first, second; // what ends it
-} bigram;
-
-static bool ends_in(void *context, int64_t item, const int32_t *ids, int64_t count)
-{
-    const bigram *own = context;
-    return item == own->item && count >= 2 && ids[count - 2] == own->first && ids[count - 1] == own->second;
-}
-
-static void test_a_stop_ends_its_own_text_alone(void **state)
-{
-    (void)state;
-    opened own = open_new(bloom);
-    texts free_texts = {.texts = 0}, stopped = {.texts = 0};
-    eh_generation settings = sampling(15, 1);
-    generate(&own, &settings, 0, PROMPTS, &free_texts);
-    bigram stop = {3, free_texts.ids[3][0][4], free_texts.ids[3][0][5]};
-    int64_t length = 2;
-    while (free_texts.ids[3][0][length - 2] != stop.first || free_texts.ids[3][0][length - 1] != stop.second) length++;
-    settings.stop = ends_in;
-    settings.stop_context = &stop;
-    settings.slots = 2;
-    generate(&own, &settings, 0, PROMPTS, &stopped);
-    for (int p = 0; p < PROMPTS; p++) {
-        assert_int_equal(stopped.counts[p][0], p == 3 ? length : 15);
-        assert_false(stopped.by_eos[p][0]);
-        assert_memory_equal(stopped.ids[p][0], free_texts.ids[p][0], (size_t)stopped.counts[p][0] * sizeof(int32_t));
-    }
-    close_all(&own);
-}
-
 // --- Refusals -----------------------------------------------------------------------------------------------------
 static void expect_refused(const char *config, const eh_generation *settings, const int32_t *ids, int64_t count,
                            const char *words)
@@ -445,6 +411,8 @@ static void test_refuses_what_cannot_be_generated(void **state)
     expect_refused(gpt2, &settings, ids, 32, "the model's positions end at 32");
     const int32_t unknown[] = {3, VOCABULARY};
     expect_refused(bloom, &settings, unknown, 2, "token id 13 is not in the model's vocabulary");
+    settings.stops = (eh_stops){.strings = (const char *const[]){"a", ""}, .count = 2};
+    expect_refused(bloom, &settings, ids, 3, "a stop string is empty");
     for (int bad = 0; bad < 6; bad++) {
         settings = sampling(4, 1);
         settings.top_p = bad == 0 ? 0 : bad == 1 ? 1.5 : 1;
@@ -463,7 +431,6 @@ int main(void)
         cmocka_unit_test(test_texts_end_by_eos_between_least_and_greatest_length),
         cmocka_unit_test(test_samples_follow_the_models_probabilities),
         cmocka_unit_test(test_a_text_is_a_function_of_seed_item_and_sample),
-        cmocka_unit_test(test_a_stop_ends_its_own_text_alone),
         cmocka_unit_test(test_refuses_what_cannot_be_generated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
