@@ -41,8 +41,8 @@ typedef struct {
 } eh_key_list;
 extern const eh_key_list eh_job_keys, eh_data_keys, eh_metric_keys;
 
-// Sets a key of `base` from text. `where` begins the message ("jobs/demo.yaml:12"). text NULL: empties it; EH_KEY_TEXTS:
-// the text is added to the list.
+// Sets a key of `base` from text. `where` begins the message ("jobs/demo.yaml:12"). text NULL: empties it;
+// EH_KEY_TEXTS: the text is added to the list.
 EH_CHECKED eh_status eh_key_set(const eh_key *key, void *base, const char *text, const char *where);
 // Sets every key of `base` to its default; those of "@..." are read from `job`.
 EH_CHECKED eh_status eh_keys_set_defaults(const eh_key_list *list, void *base, const eh_job *job, bool study);

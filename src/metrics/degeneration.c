@@ -2,7 +2,7 @@
 // its own tokens; one row a text. Shares of texts in %, n = texts; the others are means over texts that have n-grams.
 //   degeneration/distinct-1, -2   different n-grams / n-grams of a text, 0..1 (Li et al. 2016, per text)
 //   degeneration/repetition       share of a text's 4-grams that it has had before, 0..1
-//   degeneration/ended            ends by the end token within the bound
+//   degeneration/ended            ends by the end token (or the entry's stop string) within the bound
 //   degeneration/empty            nothing but white space
 //   degeneration/copies-prompt    has an 8-gram of tokens in common with its prompt, or repeats a shorter one whole
 #include <math.h>

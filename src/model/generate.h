@@ -15,7 +15,7 @@ typedef struct {
     int64_t no_repeat_ngram;                         // 0: off
     int32_t eos;                                     // -1: never stops by token
     uint64_t seed;
-    int64_t slots; // sequences worked on together; 0: a good number
+    int64_t slots;  // sequences worked on together; 0: a good number
     eh_stops stops; // none: count 0
 } eh_generation;
 

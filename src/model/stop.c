@@ -1,5 +1,5 @@
-// The whole text is decoded again after each token: what a token's text is may depend on its neighbours (a leading space,
-// a character of several tokens), and next to a pass through the model it is nothing.
+// The whole text is decoded again after each token: what a token's text is may depend on its neighbours (a leading
+// space, a character of several tokens), and next to a pass through the model it is nothing.
 #include "model/stop.h"
 
 #include <string.h>

@@ -298,6 +298,43 @@ static void test_resolved_yaml_repeats_the_job(void **state)
     eh_job_deinit(&again);
 }
 
+static void test_stop_strings_are_a_list_of_texts(void **state)
+{
+    (void)state;
+    eh_job job, again;
+    eh_string yaml = {0};
+    const char *text = MODEL "evaluate:\n  - {metric: regard, stop: [\"\\n\\n\", 'Q: a, b', '7', \"\\\"é\\t\"]}\n"
+                             "  - {metric: honest, stop: \"###\"}\n  - {metric: toxicity, stop: []}\n"
+                             "  - {metric: perplexity}\n";
+    assert_read(text, &job);
+    assert_int_equal(eh_job_to_yaml(&job, &yaml), EH_OK);
+    assert_read(yaml.bytes, &again);
+    static const char *const wanted[] = {"\n\n", "Q: a, b", "7", "\"é\t"};
+    const eh_job *const both[] = {&job, &again};
+    for (int j = 0; j < 2; j++) {
+        assert_int_equal(both[j]->evaluate[0].stop.count, 4);
+        for (int i = 0; i < 4; i++) assert_string_equal(both[j]->evaluate[0].stop.items[i], wanted[i]);
+        assert_int_equal(both[j]->evaluate[1].stop.count, 1);
+        assert_string_equal(both[j]->evaluate[1].stop.items[0], "###");
+        assert_int_equal(both[j]->evaluate[2].stop.count, 0);
+        assert_int_equal(both[j]->evaluate[3].stop.count, 0);
+    }
+    eh_job_deinit(&job);
+    eh_job_deinit(&again);
+    eh_string_deinit(&yaml);
+    const char *override = "evaluate.regard.stop=[end]"; // in place of the file's
+    assert_int_equal(read_with(text, &override, 1, &job), EH_OK);
+    assert_int_equal(job.evaluate[0].stop.count, 1);
+    assert_string_equal(job.evaluate[0].stop.items[0], "end");
+    eh_job_deinit(&job);
+    assert_refused(MODEL "evaluate:\n  - {metric: regard, stop: ['']}\n",
+                   "jobs/demo.yaml:3: 'stop' has an empty text in it");
+    assert_refused(MODEL "evaluate:\n  - {metric: regard, stop: [[a]]}\n",
+                   "jobs/demo.yaml:3: 'stop' needs a list of texts, found a list in it");
+    assert_refused(MODEL "evaluate:\n  - {metric: regard, stop: {a: b}}\n",
+                   "jobs/demo.yaml:3: 'stop' needs one value, found a mapping");
+}
+
 static void test_help_lists_every_key(void **state)
 {
     (void)state;
@@ -325,6 +362,7 @@ int main(void)
         cmocka_unit_test(test_set_overrides_any_key),
         cmocka_unit_test(test_wrong_overrides_are_refused),
         cmocka_unit_test(test_resolved_yaml_repeats_the_job),
+        cmocka_unit_test(test_stop_strings_are_a_list_of_texts),
         cmocka_unit_test(test_help_lists_every_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@ oracle's models. The classifiers' values are transformers', the figures those of
 way of the reference implementations (MilaNLProc/honest, HF evaluate), read back from figures.csv."""
 import collections
 import csv
+import json
 import math
 import os
 import re
@@ -263,6 +264,32 @@ def test_degeneration(name):
     check(len(table["ids"]) == 96, f"{name}: the n-grams of {len(table['ids'])} texts counted again")
 
 
+def first_stop(text, stops):
+    """Where the text ends: before the string that is complete first, of those complete together the one that begins first."""
+    ends = [(text.find(s) + len(s), text.find(s)) for s in stops if s in text]
+    return text if not ends else text[:min(ends)[1]]
+
+
+def test_stop(name):
+    """Stop strings cut each text where they begin, on any number of ranks, and end it; the other texts stay."""
+    data = [f"{{name: regard, format: regard-prompts, path: {WORK}/regard.tsv, use: evaluate}}"]
+    whole = rows(f"{WORK}/rep-{name}/scores-before.h5", "capability/degeneration")
+    long = [t for t in whole["text"] if len(t) > 20]
+    stops = [long[0][9:12], long[1][7:10], "\n"]
+    entry = f"{{metric: capability, protocol: degeneration, samples: 12, stop: {json.dumps(stops)}}}"
+    path = job("stop-" + name, MODELS + name, data, [entry], SMALL)
+    measure(path, ranks=2)
+    found = rows(f"{WORK}/stop-{name}/scores-before.h5", "capability/degeneration")
+    wanted = [first_stop(t, stops) for t in whole["text"]]
+    cut = [a != b for a, b in zip(wanted, whole["text"], strict=True)]
+    check(found["text"] == wanted and 2 <= sum(cut) < len(cut), f"{name}: {sum(cut)} of {len(cut)} texts end before a stop string")
+    check(all(e == (c or w) for e, c, w in zip(found["ended"], cut, whole["ended"], strict=True)), f"{name}: these have ended")
+    check(all(len(i.split()) == n <= w and (c or n == w) for i, n, w, c in zip(found["ids"], found["tokens"], whole["tokens"], cut, strict=True)),
+          f"{name}: and have the tokens of what is left")
+    done = measure(job("stop-question-" + name, MODELS + name, [], ["{metric: capability, protocol: choice, stop: x}"]), expect=2)
+    check("no text written, which 'stop' could end" in done.stderr, f"{name}: a metric that has no text written refuses it")
+
+
 def test_lexicon():
     """HurtLex: 2,227 different conservative lemmas; some become equal without accents."""
     lemmas = read_lexicon(DATA + "hurtlex/hurtlex_EN.tsv")
@@ -276,6 +303,7 @@ def main():
     for name in ("bloom-a", "t5-a"):
         test_instructions(name)
         test_degeneration(name)
+        test_stop(name)
     test_lexicon()
     end()
 
