@@ -150,7 +150,11 @@ static eh_status evaluate(damage *d, eh_model *model, eh_score_table *table)
     status = eh_comm_agree(d->stage.comm, status);
     eh_log quiet = d->stage.log;
     quiet.speaks = false;
-    eh_evaluator evaluator = {.comm = d->stage.comm, .log = &quiet, .phase = "control-damage", .model = model};
+    eh_evaluator evaluator = {.comm = d->stage.comm,
+                              .log = &quiet,
+                              .phase = "control-damage",
+                              .device = eh_backend_name(d->stage.backend),
+                              .model = model};
     if (status == EH_OK)
         status = eh_evaluate(&evaluator, d->metric, &setup, &d->examples, table);
     eh_encoding_deinit(&encoding);

@@ -27,7 +27,8 @@ typedef struct {
     eh_encoding encoding;
     eh_score_table *tables;
     int64_t table_count;
-    double busy; // seconds that this rank worked on items
+    double busy;                           // seconds that this rank worked on items
+    size_t program_bytes, predicted_bytes; // as in eh_evaluator
 } evaluation;
 
 static bool measures_base(const eh_stage *stage)
@@ -242,6 +243,9 @@ static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_
     eh_evaluator evaluator = {.comm = stage->comm,
                               .log = &stage->log,
                               .phase = stage->phase,
+                              .device = eh_backend_name(stage->backend),
+                              .program_bytes = e->program_bytes,
+                              .predicted_bytes = e->predicted_bytes,
                               .model = model,
                               .base = e->base,
                               .batch_tokens = stage->job.batch_tokens,
@@ -250,6 +254,8 @@ static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_
                               .journal = in.journal};
     status = eh_evaluate(&evaluator, metric, &setup, &in.examples, &e->tables[e->table_count - 1]);
     e->busy += evaluator.seconds_working;
+    e->program_bytes = evaluator.program_bytes;
+    e->predicted_bytes = evaluator.predicted_bytes;
 done:
     inputs_deinit(&in);
     eh_string_deinit(&name);
@@ -266,9 +272,7 @@ static eh_status measure_all(evaluation *e, const eh_job_metric *settings)
         return measure(e, settings, metric, NULL);
     for (int64_t d = 0; d < job->data_count; d++) {
         const eh_job_data *data = &job->data[d];
-        const bool named = settings->data != NULL && strcmp(settings->data, data->name) == 0;
-        const bool seen = !eh_data_is_measured(data) && (metric->unseen_only || data->use == EH_USE_CONTROL);
-        if (settings->data != NULL ? !named : !eh_metric_takes(metric, data->format) || seen)
+        if (!eh_metric_wants(metric, settings, data))
             continue;
         if (!eh_metric_takes(metric, data->format))
             return eh_error(EH_INPUT, "%s: metric '%s' can't measure data set '%s' of format '%s'; it takes: %s",
@@ -322,14 +326,18 @@ static eh_status write_scores(evaluation *e)
     return status;
 }
 
-// Says how evenly the items were spread: the least busy rank's time in per cent of the busiest one's.
-static eh_status report_balance(evaluation *e)
+// Says how evenly the items were spread: the least busy rank's time in per cent of the busiest one's; and the memory.
+static eh_status report_use(evaluation *e)
 {
     double times[2] = {e->busy, -e->busy};
     EH_TRY(eh_comm_max_double(e->stage->comm, times, 2));
     if (eh_comm_size(e->stage->comm) > 1 && times[0] > 0)
         eh_log_line(&e->stage->log, "%d ranks worked %.1f to %.1f s on items (%.0f %%)", eh_comm_size(e->stage->comm),
                     -times[1], times[0], 100 * -times[1] / times[0]);
+    int64_t peak[2] = {(int64_t)eh_peak_resident_bytes(), (int64_t)e->predicted_bytes};
+    EH_TRY(eh_comm_max_i64(e->stage->comm, peak, 2));
+    eh_log_line(&e->stage->log, "peak memory: %.1f MiB on the fullest rank, predicted %.1f", (double)peak[0] / 1048576,
+                (double)peak[1] / 1048576);
     return EH_OK;
 }
 
@@ -342,7 +350,7 @@ static eh_status evaluate_phase(eh_stage *stage)
     for (int64_t m = 0; status == EH_OK && m < stage->job.evaluate_count; m++)
         status = measure_all(&e, &stage->job.evaluate[m]);
     if (status == EH_OK)
-        status = report_balance(&e);
+        status = report_use(&e);
     if (status == EH_OK)
         status = write_scores(&e);
     for (int64_t t = 0; t < e.table_count; t++) eh_score_table_deinit(&e.tables[t]);

@@ -139,6 +139,17 @@ int64_t eh_allocation_count(void)
     return atomic_load_explicit(&allocation_count, memory_order_relaxed);
 }
 
+size_t eh_resident_bytes(void)
+{
+    long long total = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "rb");
+    if (file == NULL)
+        return 0;
+    const bool read = fscanf(file, "%lld %lld", &total, &resident) == 2;
+    fclose(file);
+    return read ? (size_t)resident * (size_t)sysconf(_SC_PAGESIZE) : 0;
+}
+
 size_t eh_peak_resident_bytes(void)
 {
     struct rusage usage;

@@ -41,7 +41,8 @@ void eh_release_pages(const void *begin, size_t bytes);
 
 // How often memory was asked for since the program began: what must not allocate is tested by this.
 int64_t eh_allocation_count(void);
-// Greatest resident size of this process so far, bytes.
+// Resident size of this process now, and the greatest so far, bytes; 0 where the system does not say.
+size_t eh_resident_bytes(void);
 size_t eh_peak_resident_bytes(void);
 
 #endif

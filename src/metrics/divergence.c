@@ -6,8 +6,6 @@
 
 #include "core/memory.h"
 
-#define LOGITS_MOST (INT64_C(32) << 20) // of one model at a time
-
 static double log_sum_exp(const float *x, int64_t count)
 {
     double most = -INFINITY, sum = 0;
@@ -53,7 +51,7 @@ static eh_status logits_of(eh_model *model, const eh_requests *requests, const e
 eh_status eh_divergence_score(eh_model *base, eh_model *model, eh_asked *asked)
 {
     const int64_t vocabulary = eh_model_vocab_size(base);
-    const int64_t block = LOGITS_MOST / vocabulary > 0 ? LOGITS_MOST / vocabulary : 1;
+    const int64_t block = EH_DIVERGENCE_LOGITS_MOST / vocabulary > 0 ? EH_DIVERGENCE_LOGITS_MOST / vocabulary : 1;
     eh_status status = EH_OK;
     float *logits[2] = {NULL, NULL};
     if (vocabulary != eh_model_vocab_size(model))

@@ -10,6 +10,7 @@
 #include "metrics/ask_internal.h"
 #include "metrics/batch_internal.h"
 #include "metrics/divergence_internal.h"
+#include "metrics/items_internal.h"
 #include "metrics/journal.h"
 #include "metrics/rows_internal.h"
 #include "metrics/sample_internal.h"
@@ -79,34 +80,6 @@ static void work_deinit(work *w)
 
 // --- Items --------------------------------------------------------------------------------------------------------
 
-static eh_status read_item(const eh_examples *examples, int64_t example, work_item *w)
-{
-    const char *text = examples->text + examples->text_offsets[example];
-    const size_t size = (size_t)(examples->text_offsets[example + 1] - examples->text_offsets[example]);
-    eh_free(&w->text);
-    EH_TRY(eh_copy_bytes(text, size, &w->text));
-    eh_item *item = &w->item;
-    *item = (eh_item){.index = (int64_t)examples->source_rows[example]};
-    char *field = w->text, *const end = w->text + size;
-    while (examples->field_names[item->field_count] != NULL && item->field_count < EH_ITEM_FIELDS) {
-        char *stop = memchr(field, '\x1f', (size_t)(end - field));
-        stop = stop == NULL ? end : stop;
-        *stop = '\0';
-        item->names[item->field_count] = examples->field_names[item->field_count];
-        item->fields[item->field_count] = field;
-        item->sizes[item->field_count++] = (size_t)(stop - field);
-        if (stop == end)
-            break;
-        field = stop + 1;
-    }
-    const uint64_t first = examples->candidate_first[example];
-    item->candidate_count = (int64_t)(examples->candidate_first[example + 1] - first);
-    item->labels = examples->labels + first;
-    item->split = (eh_split)examples->splits[example];
-    item->group = examples->group_names[examples->groups[example]];
-    return EH_OK;
-}
-
 // What an item costs, roughly: its text, and a constant for what every item has.
 static double cost_of(const eh_examples *examples, int64_t example)
 {
@@ -153,15 +126,8 @@ static eh_status begin_chunk(work *w, const int64_t *indices, int64_t count)
         work_item *item = &w->items[i];
         w->asked[i] = &item->asked;
         forget_texts(item);
-        eh_requests_clear(&item->asked.requests);
-        eh_requests *requests = &item->asked.requests;
-        requests->decoder_start = w->setup->kind == EH_ENCODER_DECODER ? w->setup->special.decoder_start : -1;
-        requests->start = w->setup->kind == EH_DECODER ? eh_start_id(w->setup) : -1;
-        requests->max_length = w->setup->max_length;
-        EH_TRY(read_item(w->examples, w->chosen[indices[i]], item));
-        const eh_status status = w->metric->requests(w->setup, &item->item, requests);
-        if (status != EH_OK)
-            return eh_error_context(status, "%s, item %lld", w->metric->name, (long long)item->item.index);
+        EH_TRY(eh_item_read(w->examples, w->chosen[indices[i]], &item->text, &item->item));
+        EH_TRY(eh_item_requests(w->metric, w->setup, &item->item, &item->asked.requests));
     }
     return EH_OK;
 }
@@ -191,22 +157,6 @@ typedef struct {
 
 #define PROMPTS_MOST 1024 // of one item
 
-// A prompt that leaves no room for the new tokens loses its oldest ones, but for the start token.
-static void cut_prompt(eh_requests *requests, int64_t k, int64_t new_tokens)
-{
-    int64_t *first = &requests->prompts[2 * k], *count = first + 1;
-    const int64_t bound = requests->max_length - (requests->decoder_start < 0 ? new_tokens : 0);
-    const int64_t most = bound > 1 ? bound : 1;
-    if (requests->max_length <= 0 || *count <= most)
-        return;
-    const int64_t cut = *count - most;
-    if (requests->ids[*first] == requests->start && most > 1)
-        requests->ids[*first + cut] = requests->start;
-    requests->cut_tokens += cut;
-    *first += cut;
-    *count = most;
-}
-
 static eh_status collect_prompts(work *w, int64_t new_tokens, prompts *p)
 {
     int64_t ids = 0;
@@ -214,7 +164,7 @@ static eh_status collect_prompts(work *w, int64_t new_tokens, prompts *p)
         eh_requests *r = &w->items[i].asked.requests;
         EH_ASSERT(r->prompt_count <= PROMPTS_MOST);
         p->prompt_count += r->prompt_count;
-        for (int64_t k = 0; k < r->prompt_count; k++) cut_prompt(r, k, new_tokens);
+        for (int64_t k = 0; k < r->prompt_count; k++) eh_request_cut_prompt(r, k, new_tokens);
         for (int64_t k = 0; k < r->prompt_count; k++) ids += r->prompts[2 * k + 1];
     }
     EH_TRY(EH_ALLOC(p->prompt_count, &p->item_ids));
@@ -286,12 +236,7 @@ static eh_status take_text(void *context, const eh_generated *generated)
 
 static eh_status generate_texts(work *w)
 {
-    eh_generation generation = {.samples = 1, .temperature = 1, .top_p = 1, .repetition_penalty = 1};
-    generation.eos = w->setup->special.eos;
-    generation.seed = w->setup->seed;
-    const eh_texts *stop = &w->setup->settings->stop;
-    generation.stops = (eh_stops){w->setup->tokenizer, (const char *const *)stop->items, stop->count};
-    w->metric->generation(w->setup, &generation);
+    const eh_generation generation = eh_item_generation(w->metric, w->setup);
     prompts p = {.work = w, .samples = generation.samples};
     eh_status status = collect_prompts(w, generation.max_new_tokens, &p);
     if (status == EH_OK && p.prompt_count > 0)
@@ -483,6 +428,39 @@ static eh_status prepare(work *w)
     return eh_batcher_new(e->classifier, e->batch_tokens, &w->classifier);
 }
 
+// Says what this entry will take, before it does. On a GPU the models' part lies there.
+static eh_status predict_memory(const work *w)
+{
+    eh_evaluator *e = w->evaluator;
+    const bool on_cpu = strcmp(e->device, "cpu") == 0;
+    const bool two = (w->metric->answers & EH_DIVERGENCES) != 0 && e->base != e->model;
+    eh_inference_use use;
+    eh_string text = {0};
+    EH_TRY(eh_evaluation_use(w->metric, w->setup, w->examples, e->batch_tokens, eh_model_vocab_size(e->model), &use));
+    eh_inference_memory memory = eh_model_inference_memory(e->model, on_cpu, &use);
+    if (two) {
+        const eh_inference_memory base = eh_model_inference_memory(e->base, on_cpu, &use);
+        eh_inference_memory_add(&base, &memory);
+    }
+    if (w->classifier != NULL) {
+        const eh_inference_use texts = eh_classification_use(e->batch_tokens);
+        const eh_inference_memory classifier = eh_model_inference_memory(e->classifier, on_cpu, &texts);
+        eh_inference_memory_add(&classifier, &memory);
+    }
+    if (e->program_bytes == 0) {
+        const size_t now = eh_resident_bytes(), held = strcmp(e->device, "cuda") == 0 ? 0 : memory.weights;
+        e->program_bytes = now > held ? now - held : 1;
+    }
+    const size_t together = eh_inference_memory_sum(&memory) + e->program_bytes;
+    e->predicted_bytes = together > e->predicted_bytes ? together : e->predicted_bytes;
+    eh_status status = eh_inference_memory_print(&memory, &text);
+    if (status == EH_OK)
+        eh_log_line(e->log, "memory of a rank for %s: %s; with the program %.1f MiB", w->table->name, text.bytes,
+                    (double)together / 1048576);
+    eh_string_deinit(&text);
+    return status;
+}
+
 eh_status eh_evaluate(eh_evaluator *evaluator, const eh_metric *metric, const eh_metric_setup *setup,
                       const eh_examples *examples, eh_score_table *table)
 {
@@ -493,6 +471,8 @@ eh_status eh_evaluate(eh_evaluator *evaluator, const eh_metric *metric, const eh
     eh_status status = prepare(&w);
     if (status == EH_OK)
         status = journal_key(&w, &key);
+    if (status == EH_OK)
+        status = predict_memory(&w);
     EH_TRY_OR(done, eh_comm_agree(evaluator->comm, status));
     EH_TRY_OR(done, eh_journal_open(evaluator->comm, evaluator->journal, key.bytes, table, &w.journal));
     EH_TRY_OR(done, eh_comm_agree(evaluator->comm, choose_items(&w)));

@@ -8,13 +8,15 @@
 #include "core/log.h"
 #include "io/shard.h"
 #include "metrics/metric.h"
+#include "model/memory.h"
 
 enum { EH_EVALUATION_BATCH_TOKENS = 2048 };
 
 typedef struct {
     eh_comm *comm;
     const eh_log *log;
-    const char *phase; // for the progress line
+    const char *phase;  // for the progress line
+    const char *device; // name of the models' backend
     eh_model *model;
     eh_model *base;       // what the model was trained from; of metrics that ask for divergences
     eh_model *classifier; // NULL: none
@@ -22,8 +24,17 @@ typedef struct {
     int64_t batch_tokens;   // of a packed batch; 0: EH_EVALUATION_BATCH_TOKENS
     const char *journal;    // folder where finished items are noted so that a killed evaluation goes on; NULL: none
     double seconds_working; // out: time that this rank spent until it ran out of items
+    size_t program_bytes;   // in, out: this process without its models; 0: measured now
+    size_t predicted_bytes; // out: the greatest resident size that was predicted so far
 } eh_evaluator;
 
+// What an entry asks of the model at a time, from its item with the longest text; examples may be empty. EH_INPUT if
+// the metric can't ask about that.
+EH_CHECKED eh_status eh_evaluation_use(const eh_metric *metric, const eh_metric_setup *setup,
+                                       const eh_examples *examples, int64_t batch_tokens, int64_t vocab_size,
+                                       eh_inference_use *use);
+// The same of a classifier of texts.
+eh_inference_use eh_classification_use(int64_t batch_tokens);
 // The setup of an entry of `evaluate:` for a model and its tokenizer, all borrowed; digests and what only some metrics
 // need are left for the caller.
 eh_metric_setup eh_metric_setup_for(const eh_job *job, const eh_job_metric *settings, const char *data_format,

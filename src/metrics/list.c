@@ -68,3 +68,11 @@ bool eh_metric_takes(const eh_metric *metric, const char *format)
     }
     return false;
 }
+
+bool eh_metric_wants(const eh_metric *metric, const eh_job_metric *settings, const eh_job_data *data)
+{
+    const bool seen = !eh_data_is_measured(data) && (metric->unseen_only || data->use == EH_USE_CONTROL);
+    if (settings->data != NULL)
+        return strcmp(settings->data, data->name) == 0;
+    return eh_metric_takes(metric, data->format) && !seen;
+}

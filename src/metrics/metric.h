@@ -144,6 +144,8 @@ typedef struct eh_metric {
 EH_CHECKED eh_status eh_metric_find(const char *metric, const char *protocol, const eh_metric **found);
 // Whether `format` is among the metric's.
 bool eh_metric_takes(const eh_metric *metric, const char *format);
+// Whether the entry `settings` of the metric is for that data set: it names it, or the metric takes its format.
+bool eh_metric_wants(const eh_metric *metric, const eh_job_metric *settings, const eh_job_data *data);
 // The metric that made a table ("stereoset/likelihood", or "stereoset/likelihood@DATA" where a job measures several
 // data sets by one metric); NULL if there is none.
 const eh_metric *eh_metric_of_table(const char *table_name);

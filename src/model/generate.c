@@ -42,6 +42,12 @@ typedef struct {
 
 static const eh_dropout_plan no_dropout = {0};
 
+int64_t eh_generation_slots(int64_t texts, int64_t wanted)
+{
+    const int64_t slots = wanted > 0 ? wanted : USUAL_SLOTS;
+    return texts < slots ? texts : slots;
+}
+
 static bool has_source(const generation *g)
 {
     return g->model->t.kind == EH_ENCODER_DECODER;
@@ -93,8 +99,7 @@ static eh_status plan_sizes(generation *g)
             g->source_rows = length > g->source_rows ? length : g->source_rows;
     }
     const int64_t texts = g->prompt_count * g->samples;
-    g->slot_count = g->settings->slots > 0 ? g->settings->slots : USUAL_SLOTS;
-    g->slot_count = texts < g->slot_count ? texts : g->slot_count;
+    g->slot_count = eh_generation_slots(texts, g->settings->slots);
     g->batch_rows *= g->slot_count;
     return EH_OK;
 }

@@ -31,6 +31,8 @@ typedef struct {
 } eh_generated;
 typedef eh_status (*eh_generated_sink)(void *context, const eh_generated *text);
 
+// The texts that it works on together; `wanted` 0: its own choice.
+int64_t eh_generation_slots(int64_t texts, int64_t wanted);
 // prompts: ragged ids (encoder-decoder: the sources). item_ids[i] names prompt i (for the seed and the sink). Texts
 // reach `sink` as they finish, in any order.
 EH_CHECKED eh_status eh_generate(eh_model *model, const eh_generation *settings, int64_t prompt_count,
