@@ -9,7 +9,7 @@
 #include "core/memory.h"
 #include "job/step.h"
 
-static eh_status tokenizer_folder(const eh_job *job, char **folder)
+eh_status eh_job_tokenizer_folder(const eh_job *job, char **folder)
 {
     const eh_job_model *model = &job->model;
     const char *path = model->tokenizer ? model->tokenizer : model->path;
@@ -25,7 +25,7 @@ static eh_status tokenizer_folder(const eh_job *job, char **folder)
 
 eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder)
 {
-    return tokenizer_folder(&stage->job, folder);
+    return eh_job_tokenizer_folder(&stage->job, folder);
 }
 
 // The ids of the tokenizer's special tokens, under the names that they have in config.json.
@@ -50,7 +50,7 @@ static eh_status complete_from_tokenizer(const eh_job *job, bool may_lack, json_
     eh_string path = {0};
     eh_tokenizer *tokenizer = NULL;
     eh_status status = EH_OK;
-    EH_TRY_OR(done, tokenizer_folder(job, &folder));
+    EH_TRY_OR(done, eh_job_tokenizer_folder(job, &folder));
     if (folder == NULL && json_object_get(config, "vocab_size") == NULL)
         EH_TRY_OR(done, eh_error(EH_INPUT,
                                  "%s: model.config has no vocab_size, and there is no model.tokenizer to take it from",
@@ -146,7 +146,7 @@ eh_status eh_stage_find_mask(const eh_stage *stage, eh_special_ids *special)
     char *folder = NULL;
     eh_tokenizer *tokenizer = NULL;
     eh_status status = EH_OK;
-    EH_TRY_OR(done, tokenizer_folder(&stage->job, &folder));
+    EH_TRY_OR(done, eh_job_tokenizer_folder(&stage->job, &folder));
     if (folder == NULL || special->mask >= 0)
         goto done;
     EH_TRY_OR(done, eh_stage_open_tokenizer(stage, folder, &tokenizer));

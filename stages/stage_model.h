@@ -17,6 +17,8 @@ EH_CHECKED eh_status eh_starting_config(const eh_job *job, bool may_lack_tokeniz
 EH_CHECKED eh_status eh_stage_damaged_model(const eh_stage *stage, int64_t index, char **folder);
 // Folder of the starting model's tokenizer files (eh_free), NULL if the job names none. Not collective.
 EH_CHECKED eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder);
+// The same from the job alone.
+EH_CHECKED eh_status eh_job_tokenizer_folder(const eh_job *job, char **folder);
 // Opens the tokenizer of a folder; EH_INPUT where there is none. Not collective.
 EH_CHECKED eh_status eh_stage_open_tokenizer(const eh_stage *stage, const char *folder, eh_tokenizer **tokenizer);
 // The mask token's id, which published config.json files leave out, from the starting model's tokenizer; stays as it is

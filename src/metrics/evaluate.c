@@ -490,21 +490,33 @@ done:
     return status;
 }
 
-eh_metric_setup eh_metric_setup_for(const eh_job *job, const eh_job_metric *settings, const char *data_format,
-                                    const eh_model *model, const eh_tokenizer *tokenizer, eh_encoding *encoding)
+eh_metric_setup eh_metric_setup_planned(const eh_job *job, const eh_job_metric *settings, const char *data_format,
+                                        const eh_model_outline *outline, const eh_tokenizer *tokenizer,
+                                        eh_encoding *encoding)
 {
     eh_metric_setup setup = {.job = job,
                              .settings = settings,
                              .data_format = data_format,
                              .tokenizer = tokenizer,
-                             .kind = eh_model_kind_of(model),
-                             .head = eh_model_head(model),
-                             .model_type = eh_model_type(model),
-                             .special = eh_model_special_ids(model),
-                             .max_length = eh_model_max_length(model),
+                             .kind = outline->kind,
+                             .head = outline->head,
+                             .model_type = outline->model_type,
+                             .special = outline->special,
+                             .max_length = outline->max_length,
                              .seed = job->seed,
                              .encoding = encoding};
     if (setup.special.mask < 0)
         setup.special.mask = eh_tokenizer_mask(tokenizer);
     return setup;
+}
+
+eh_metric_setup eh_metric_setup_for(const eh_job *job, const eh_job_metric *settings, const char *data_format,
+                                    const eh_model *model, const eh_tokenizer *tokenizer, eh_encoding *encoding)
+{
+    const eh_model_outline outline = {.kind = eh_model_kind_of(model),
+                                      .head = eh_model_head(model),
+                                      .model_type = eh_model_type(model),
+                                      .special = eh_model_special_ids(model),
+                                      .max_length = eh_model_max_length(model)};
+    return eh_metric_setup_planned(job, settings, data_format, &outline, tokenizer, encoding);
 }

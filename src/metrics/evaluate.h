@@ -9,6 +9,7 @@
 #include "io/shard.h"
 #include "metrics/metric.h"
 #include "model/memory.h"
+#include "model/outline.h"
 
 enum { EH_EVALUATION_BATCH_TOKENS = 2048 };
 
@@ -39,6 +40,10 @@ eh_inference_use eh_classification_use(int64_t batch_tokens);
 // need are left for the caller.
 eh_metric_setup eh_metric_setup_for(const eh_job *job, const eh_job_metric *settings, const char *data_format,
                                     const eh_model *model, const eh_tokenizer *tokenizer, eh_encoding *encoding);
+// The same for a model that is not there yet, for plans.
+eh_metric_setup eh_metric_setup_planned(const eh_job *job, const eh_job_metric *settings, const char *data_format,
+                                        const eh_model_outline *outline, const eh_tokenizer *tokenizer,
+                                        eh_encoding *encoding);
 // This rank's rows of all items of the data set are appended to `table`, whose columns are made here. Collective. A
 // rank that fails inside ends all ranks (eh_comm_abort).
 EH_CHECKED eh_status eh_evaluate(eh_evaluator *evaluator, const eh_metric *metric, const eh_metric_setup *setup,

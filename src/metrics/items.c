@@ -137,6 +137,7 @@ static void use_of_generation(const eh_metric_setup *setup, const eh_generation 
     if (longest == 0)
         return;
     use->slots = use->logit_rows = eh_generation_slots(INT64_MAX, generation->slots);
+    use->greedy = eh_generation_is_greedy(generation);
     use->slot_rows = (has_source ? 1 : longest) + generation->max_new_tokens;
     use->source_rows = has_source ? longest : 0;
     use->prompts = (eh_batch_limits){.tokens = has_source ? longest : use->slots * longest,

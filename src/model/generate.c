@@ -42,6 +42,12 @@ typedef struct {
 
 static const eh_dropout_plan no_dropout = {0};
 
+bool eh_generation_is_greedy(const eh_generation *settings)
+{
+    return !settings->sample && settings->repetition_penalty == 1 && settings->no_repeat_ngram == 0 &&
+           (settings->min_new_tokens == 0 || settings->eos < 0);
+}
+
 int64_t eh_generation_slots(int64_t texts, int64_t wanted)
 {
     const int64_t slots = wanted > 0 ? wanted : USUAL_SLOTS;
@@ -117,9 +123,7 @@ static eh_status begin(generation *g)
     EH_TRY(eh_cache_init(&g->cache, g->model, g->slot_count, g->slot_rows, g->source_rows, g->batch_rows));
     EH_TRY(EH_ALLOC(g->slot_count, &g->slots));
     EH_TRY(EH_ALLOC(g->slot_count, &g->row_slot));
-    const eh_generation *settings = g->settings;
-    g->greedy = !settings->sample && settings->repetition_penalty == 1 && settings->no_repeat_ngram == 0 &&
-                (settings->min_new_tokens == 0 || settings->eos < 0);
+    g->greedy = eh_generation_is_greedy(g->settings);
     EH_TRY(EH_ALLOC(g->slot_count, &g->likeliest));
     if (!g->greedy)
         EH_TRY(EH_ALLOC(g->slot_count * g->model->t.vocab_size, &g->logits));

@@ -31,6 +31,8 @@ typedef struct {
 } eh_generated;
 typedef eh_status (*eh_generated_sink)(void *context, const eh_generated *text);
 
+// Whether each token is plainly the likeliest, which the backend finds: no logits come to the host.
+bool eh_generation_is_greedy(const eh_generation *settings);
 // The texts that it works on together; `wanted` 0: its own choice.
 int64_t eh_generation_slots(int64_t texts, int64_t wanted);
 // prompts: ragged ids (encoder-decoder: the sources). item_ids[i] names prompt i (for the seed and the sink). Texts

@@ -82,13 +82,13 @@ eh_inference_memory eh_model_inference_memory(const eh_model *model, bool on_cpu
 {
     const size_t row = 4 * (size_t)eh_output_count(model), logits = (size_t)use->logit_rows * row;
     const size_t device_logits = use->slots == 0 && logits > (size_t)64 << 20 ? (size_t)64 << 20 : logits;
-    eh_inference_memory memory = {.weights = weight_bytes(model), .logits = logits + device_logits};
+    eh_inference_memory memory = {.weights = weight_bytes(model), .logits = (use->greedy ? 0 : logits) + device_logits};
     memory.activations =
         larger_bytes(eh_model_activation_bytes(model, &use->batch), eh_model_activation_bytes(model, &use->prompts));
     if (use->slots > 0) {
         memory.cache = eh_cache_bytes(model, use->slots, use->slot_rows, use->source_rows,
                                       larger(use->prompts.decoder_tokens, use->prompts.tokens));
-        memory.logits += 3 * row; // the sampler's scores and order
+        memory.logits += use->greedy ? 0 : 3 * row; // the sampler's scores and order
     }
     if (on_cpu) {
         memory.packed = eh_weights_packed(model) ? 4 * (size_t)eh_layout_matrix_count(&model->layout) : 0;

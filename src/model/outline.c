@@ -38,6 +38,7 @@ eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dty
         .vocab_size = model.t.vocab_size,
         .hidden_size = model.t.hidden_size,
         .max_length = eh_model_max_length(&model),
+        .model_type = model.arch->model_type,
         .special = model.t.special,
         .block_count = model.layout.weight_count,
         .matrix_count = eh_layout_matrix_count(&model.layout),

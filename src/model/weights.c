@@ -125,6 +125,7 @@ static eh_status copy_in(eh_model *model, const eh_stored_tensor *in, int64_t be
     uint16_t *halves = NULL;
     eh_status status = EH_OK;
     const int64_t chunk = length < CHUNK ? length : CHUNK;
+    const size_t in_bytes = in->count > 0 ? in->size / (size_t)in->count : 0; // of a value
     EH_TRY_OR(done, EH_ALLOC(chunk, &values));
     if (tensor->dtype != EH_F32)
         EH_TRY_OR(done, EH_ALLOC(chunk, &halves));
@@ -140,6 +141,9 @@ static eh_status copy_in(eh_model *model, const eh_stored_tensor *in, int64_t be
         for (int64_t i = 0; halves != NULL && i < count; i++)
             halves[i] = tensor->dtype == EH_BF16 ? eh_bf16_from_float(values[i]) : eh_fp16_from_float(values[i]);
         EH_TRY_OR(done, eh_backend_upload(model->backend, halves != NULL ? (void *)halves : (void *)values, &part));
+        // Chunk by chunk, so that the file's largest tensor is never in memory beside its copy.
+        eh_mapped_file_forget(&model->stored.files[in->file], in->bytes + (size_t)(begin + first) * in_bytes,
+                              (size_t)count * in_bytes);
     }
     eh_mapped_file_forget(&model->stored.files[in->file], in->bytes, in->size);
 done:

@@ -9,7 +9,6 @@
 
 #include "core/memory.h"
 #include "core/string.h"
-#include "metrics/evaluate.h"
 #include "stage_model.h"
 
 #define MIB 1048576.0
@@ -97,33 +96,7 @@ static eh_status print_cheapest(const eh_planned_run *run)
     return EH_OK;
 }
 
-// Weights as inference holds them, and what the batches of an evaluation work in.
-eh_status eh_plan_evaluation(const eh_planned_run *run, eh_model_outline *outline, double *bytes)
-{
-    const int64_t tokens = EH_EVALUATION_BATCH_TOKENS;
-    const eh_batch_limits limits = {tokens, tokens, tokens / 4 + 1, tokens};
-    EH_TRY(eh_model_outline_of(run->job->path, run->config, run->device.compute, NULL, &limits, outline));
-    *bytes = (double)eh_dtype_bytes(run->device.compute) * (double)outline->parameter_count +
-             (double)outline->activation_bytes + 28 * MIB;
-    return EH_OK;
-}
-
-static eh_status print_evaluation(const eh_planned_run *run)
-{
-    eh_model_outline outline;
-    double together;
-    EH_TRY(eh_plan_evaluation(run, &outline, &together));
-    const double weights = (double)eh_dtype_bytes(run->device.compute) * (double)outline.parameter_count;
-    printf(
-        "  evaluate, each rank: weights %.1f MiB (mapped once a node where the file has their type), activations %.1f "
-        "MiB; %s\n",
-        weights / MIB, (double)outline.activation_bytes / MIB,
-        together * (run->device.is_here ? run->ranks : 1) <= run->device.memory_gib * GIB ? "it fits"
-                                                                                          : "IT DOES NOT FIT");
-    return EH_OK;
-}
-
-static eh_status plan_run(const eh_planned_run *run, const eh_model_outline *outline)
+static eh_status plan_training(const eh_planned_run *run, const eh_model_outline *outline)
 {
     const eh_memory_choice choice = eh_plan_choice(run->job);
     const eh_training_size *size = &run->size;
@@ -145,8 +118,17 @@ static eh_status plan_run(const eh_planned_run *run, const eh_model_outline *out
     if (run->is_published_shape)
         printf("  %s\n", shape_note);
     eh_plan_print_controls(run->job, plan.step_seconds * (double)size->steps / 60);
-    if (eh_step_wanted(run->job, EH_STEP_EVALUATE_AFTER))
-        EH_TRY(print_evaluation(run));
+    return EH_OK;
+}
+
+static eh_status plan_run(const eh_planned_run *run, const eh_model_outline *outline)
+{
+    if (eh_step_wanted(run->job, EH_STEP_FINETUNE))
+        EH_TRY(plan_training(run, outline));
+    else
+        printf("%s: %lld weights; nothing is trained; products in %s\n", run->job->name,
+               (long long)outline->parameter_count, eh_dtype_name(run->device.compute));
+    EH_TRY(eh_plan_evaluation(run, outline, true, &(double){0}));
     eh_plan_print_power(run->job);
     return EH_OK;
 }
@@ -235,8 +217,8 @@ eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int 
         eh_model_outline outline;
         char *config = NULL;
         double minutes = NAN;
-        if (!eh_step_wanted(job, EH_STEP_FINETUNE))
-            continue;
+        if (!eh_step_wanted(job, EH_STEP_FINETUNE) && sweep.run_count > 1)
+            continue; // a table of trainings
         status = eh_plan_begin(options, job, &config, &outline, &run);
         if (status == EH_OK && sweep.run_count > 1 && !any)
             print_table_head(&run);

@@ -70,13 +70,17 @@ eh_memory_choice eh_plan_choice(const eh_job *job);
 // it.
 EH_CHECKED eh_status eh_plan_begin(const eh_front_options *options, const eh_job *job, char **config,
                                    eh_model_outline *outline, eh_planned_run *run);
-// Bytes of a rank that evaluates; *outline becomes that of an evaluation.
-EH_CHECKED eh_status eh_plan_evaluation(const eh_planned_run *run, eh_model_outline *outline, double *bytes);
 
 // --- plan_record.c ---
 // Writes OUTPUT/predicted.csv for a training that is about to start on this machine; nothing where its batches are not
 // known yet. *device: all zero, or what an earlier call has found.
 EH_CHECKED eh_status eh_plan_record(const eh_front_options *options, const eh_job *job, eh_planned_device *device);
+
+// --- plan_evaluation.c ---
+// Greatest bytes of a rank that evaluates, over all entries of `evaluate:` and their data sets; 0 without entries.
+// `prints`: the line of each that evaluate prints, and whether it fits.
+EH_CHECKED eh_status eh_plan_evaluation(const eh_planned_run *run, const eh_model_outline *outline, bool prints,
+                                        double *bytes);
 
 // --- plan_power.c ---
 // The minimal detectable change of SS, for each data set and group whose shards are there.

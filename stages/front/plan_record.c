@@ -37,7 +37,7 @@ eh_status eh_plan_record(const eh_front_options *options, const eh_job *job, eh_
     if (status == EH_OK)
         status = eh_plan_memory(&run, &choice, &plan);
     if (status == EH_OK)
-        status = eh_plan_evaluation(&run, &outline, &evaluation);
+        status = eh_plan_evaluation(&run, &outline, false, &evaluation);
     if (status == EH_OK && run.device.is_here && run.size.measured)
         status = write_prediction(&run, &plan, evaluation);
     eh_free(&config);

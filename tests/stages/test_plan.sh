@@ -73,6 +73,38 @@ check 'a sweep: a line for each run' equal "$(grep -c 'train.lr 1.0e-' <<<"$out"
 check 'a sweep: the controls' has "$out" 'controls: placebo, neutral: 2 trainings more'
 check 'a sweep: what can be shown' has "$out" 'change of SS found in 4 of 5 runs'
 
+# --- Evaluations: the plan's line is the one that evaluate prints, and its peak is near ---
+models=('bloom {vocab_size: 20000, hidden_size: 320, n_layer: 3, n_head: 5}' 't5 {vocab_size: 20000, d_model: 320, d_kv: 64, d_ff: 640, num_heads: 5, num_layers: 3, feed_forward_proj: gated-gelu}')
+metrics=('{metric: stereoset, protocol: likelihood, limit: 40}' '{metric: capability, protocol: degeneration, data: text, samples: 16, max_new_tokens: 24, limit: 2}')
+for model in "${models[@]}"; do
+    for metric in "${metrics[@]}"; do
+        for precision in fp32 bf16; do
+            [ "$precision ${model%% *}" != 'bf16 t5' ] || continue
+            cat >measured.yaml <<YAML
+output: measured
+model: {architecture: ${model%% *}, tokenizer: world/tokenizer.json, config: ${model#* }}
+data: [{name: tests, format: stereoset, path: world/stereoset.json}, {name: text, format: text, path: world/neutral.txt, use: evaluate}]
+evaluate: [$metric]
+precision: $precision
+device: cpu
+batch_tokens: 512
+YAML
+            rm -rf measured
+            run "$EVENHAND_BIN/evenhand-tokenize" measured.yaml
+            run "$EVENHAND_BIN/evenhand" plan measured.yaml -n 1
+            planned=$(grep -oP 'on (tests|text): \Kweights.*MiB(?=;)' <<<"$out")
+            run "$EVENHAND_BIN/evenhand-evaluate" measured.yaml
+            told=$(grep -oP 'memory of a rank for .*: \Kweights.*MiB(?=;)' <<<"$err")
+            what="${model%% *}, ${metric:9:10}, $precision"
+            # A model from random weights holds them in fp32 too, which the plan, of a model from a folder, does not.
+            check "$what: the plan's line is evaluate's" equal "${planned#*, }" "${told#*, }"
+            measured=$(grep -oP 'peak memory: \K[0-9.]+' <<<"$err") predicted=$(grep -oP 'rank, predicted \K[0-9.]+' <<<"$err")
+            echo "$what: predicted $predicted MiB, measured $measured MiB ($told)"
+            [ -n "${EVENHAND_SANITIZED:-}" ] || check "$what: within 5 %" awk -v p="$predicted" -v m="$measured" 'BEGIN { exit !(m > 0 && p > 0.95 * m && p < 1.05 * m) }'
+        done
+    done
+done
+
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu t4 -n 1
 check 'a t4 computes in fp32 if told so' has "$out" 'products in fp32'
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu t4 -n 1 --set precision=auto
