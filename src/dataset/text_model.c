@@ -12,9 +12,9 @@ static const struct {
     const char *model_type;
     eh_family family;
 } families[] = {
-    {"bloom", EH_FAMILY_DECODER}, {"gpt2", EH_FAMILY_DECODER},       {"gpt_neox", EH_FAMILY_DECODER},
-    {"llama", EH_FAMILY_DECODER}, {"t5", EH_FAMILY_ENCODER_DECODER}, {"mt5", EH_FAMILY_ENCODER_DECODER},
-    {"bert", EH_FAMILY_MASKED},   {"roberta", EH_FAMILY_MASKED},
+    {"bloom", EH_FAMILY_DECODER},       {"gpt2", EH_FAMILY_DECODER},  {"gpt_neox", EH_FAMILY_DECODER},
+    {"opt", EH_FAMILY_DECODER},         {"llama", EH_FAMILY_DECODER}, {"t5", EH_FAMILY_ENCODER_DECODER},
+    {"mt5", EH_FAMILY_ENCODER_DECODER}, {"bert", EH_FAMILY_MASKED},   {"roberta", EH_FAMILY_MASKED},
 };
 
 static eh_status find_family(const char *where, const char *type, eh_family *family)

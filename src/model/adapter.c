@@ -11,20 +11,6 @@
 
 // --- Which layers ------------------------------------------------------------------------------------------------
 
-// The choice of PEFT (peft/utils/constants.py) where the user makes none.
-static const char *default_targets(const eh_arch *arch)
-{
-    static const char *const choices[][2] = {{"bloom", "query_key_value"},
-                                             {"gpt2", "c_attn"},
-                                             {"t5", "q,v"},
-                                             {"bert", "query,value"},
-                                             {"roberta", "query,value"}};
-    for (size_t i = 0; i < sizeof choices / sizeof *choices; i++)
-        if (strcmp(choices[i][0], arch->model_type) == 0)
-            return choices[i][1];
-    return "all-linear";
-}
-
 static bool is_linear(const eh_slot *slot)
 {
     switch (slot->role) {
@@ -154,9 +140,10 @@ eh_status eh_adapters_add(const eh_arch *arch, const eh_transformer *t, const eh
                           eh_layout *layout)
 {
     uint8_t *chosen = NULL;
+    const char *chosen_by_peft = arch->lora_targets != NULL ? arch->lora_targets : "all-linear";
     const char *targets = adaptation->targets;
     EH_TRY(EH_ALLOC(layout->own_count, &chosen));
-    eh_status status = choose(layout, targets == NULL || targets[0] == '\0' ? default_targets(arch) : targets, chosen);
+    eh_status status = choose(layout, targets == NULL || targets[0] == '\0' ? chosen_by_peft : targets, chosen);
     for (int64_t p = 0; p < layout->own_count; p++) layout->parameters[p].trains = false;
     for (int64_t p = 0; status == EH_OK && p < layout->own_count; p++)
         if (!layout->slots[p].joined)

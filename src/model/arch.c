@@ -171,9 +171,14 @@ static eh_status find_head(const eh_config *config, const eh_arch *arch, const e
                     arch->model_type);
 }
 
+// Each size is bounded; all together could still be more than can be counted.
 static eh_status check_shape(const eh_config *config, const eh_transformer *t)
 {
-    if (t->head_size * t->head_count > INT32_MAX || t->hidden_size * t->vocab_size > INT64_MAX / 64 || t->head_size < 1)
+    const double hidden = (double)t->hidden_size, width = (double)t->head_size * (double)t->head_count;
+    const double layers = (double)(t->layer_count[EH_STACK_ENCODER] + t->layer_count[EH_STACK_DECODER]);
+    const double rows = 2 * (double)t->vocab_size + (double)(t->position_count + t->type_count + t->label_count);
+    const double weights = hidden * (rows + hidden + layers * (8 * width + 3 * (double)t->inner_size));
+    if (width > INT32_MAX || weights > 1e15 || t->head_size < 1)
         return eh_error(EH_INPUT, "%s: %lld heads of %lld in a hidden size of %lld: these sizes make no model",
                         config->where, (long long)t->head_count, (long long)t->head_size, (long long)t->hidden_size);
     return EH_OK;

@@ -116,6 +116,7 @@ typedef struct {
     const char *(*tensor_name)(const eh_transformer *transformer, eh_stack stack, eh_role role);
     const char *prefix;         // of names, that a file may lack; "" if there is none
     const char *const *ignored; // ends of names that files carry without use; ends with NULL
+    const char *lora_targets;   // PEFT's choice of adapted layers (peft/utils/constants.py); NULL: "all-linear"
     // Standard deviation of random weights; NULL: config's initializer_range for all.
     float (*initial_std)(const eh_transformer *transformer, eh_role role);
 } eh_arch;

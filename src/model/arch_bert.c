@@ -19,7 +19,8 @@ static void read_head(eh_config *config, eh_transformer *t)
     if (t->head == EH_HEAD_MASKED) {
         t->head_norm = t->output_bias = true;
         t->head_activation = t->activation;
-        t->tied = eh_config_flag(config, "tie_word_embeddings", true);
+        // Untied, transformers reads another bias than the one that its older versions wrote.
+        eh_config_only_flag(config, "tie_word_embeddings", true);
     } else {
         t->tied = false;
         t->head_activation = EH_TANH;
@@ -107,9 +108,7 @@ static const char *bert_tensor_name(const eh_transformer *t, eh_stack stack, eh_
     case EH_OUTPUT_BIAS:
         return "cls.predictions.bias";
     case EH_OUTPUT:
-        return masked                             ? "cls.predictions.decoder"
-               : t->head == EH_HEAD_NEXT_SENTENCE ? "cls.seq_relationship"
-                                                  : "classifier";
+        return t->head == EH_HEAD_NEXT_SENTENCE ? "cls.seq_relationship" : "classifier";
     default:
         return encoder_tensor_name(role);
     }
@@ -127,7 +126,7 @@ static const char *roberta_tensor_name(const eh_transformer *t, eh_stack stack, 
     case EH_OUTPUT_BIAS:
         return "lm_head.bias";
     case EH_OUTPUT:
-        return masked ? "lm_head.decoder" : "classifier.out_proj";
+        return "classifier.out_proj";
     default:
         return encoder_tensor_name(role);
     }
@@ -161,6 +160,7 @@ const eh_arch eh_arch_bert = {
     .tensor_name = bert_tensor_name,
     .prefix = "bert.",
     .ignored = bert_ignored,
+    .lora_targets = "query,value",
 };
 
 static const eh_arch_class roberta_classes[] = {
@@ -175,4 +175,5 @@ const eh_arch eh_arch_roberta = {
     .tensor_name = roberta_tensor_name,
     .prefix = "roberta.",
     .ignored = roberta_ignored,
+    .lora_targets = "query,value",
 };

@@ -6,7 +6,7 @@
 
 static void bloom_read_config(eh_config *config, eh_transformer *t)
 {
-    t->hidden_size = eh_config_count(config, "hidden_size|n_embed", EH_CONFIG_REQUIRED, 1, 1 << 20);
+    t->hidden_size = eh_config_count(config, "n_embed|hidden_size", EH_CONFIG_REQUIRED, 1, 1 << 20);
     t->head_count = eh_config_count(config, "n_head|num_attention_heads", EH_CONFIG_REQUIRED, 1, 1 << 16);
     t->layer_count[EH_STACK_DECODER] =
         eh_config_count(config, "n_layer|num_hidden_layers", EH_CONFIG_REQUIRED, 1, 4096);
@@ -67,4 +67,5 @@ const eh_arch eh_arch_bloom = {
     .tensor_name = bloom_tensor_name,
     .prefix = "transformer.",
     .ignored = ignored,
+    .lora_targets = "query_key_value",
 };

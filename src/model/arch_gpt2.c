@@ -75,5 +75,6 @@ const eh_arch eh_arch_gpt2 = {
     .tensor_name = gpt2_tensor_name,
     .prefix = "transformer.",
     .ignored = ignored,
+    .lora_targets = "c_attn",
     .initial_std = gpt2_initial_std,
 };

@@ -2,5 +2,6 @@
 EH_ARCH(bloom)
 EH_ARCH(t5)
 EH_ARCH(gpt2)
+EH_ARCH(opt)
 EH_ARCH(bert)
 EH_ARCH(roberta)

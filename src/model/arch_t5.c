@@ -140,5 +140,6 @@ const eh_arch eh_arch_t5 = {
     .tensor_name = t5_tensor_name,
     .prefix = "",
     .ignored = ignored,
+    .lora_targets = "q,v",
     .initial_std = t5_initial_std,
 };

@@ -210,8 +210,8 @@ def put_pseudo_likelihood(file, name, model, exact, every):
                                      for v in values))
 
 
-def make(folder, name, cls, config, whole=False):
-    torch.manual_seed(20 + len(name))
+def make(folder, name, cls, config, whole=False, seed=None):
+    torch.manual_seed(20 + len(name) if seed is None else seed)
     model = cls(config).eval()
     for parameter in model.parameters():
         parameter.data += SPREAD * torch.randn(parameter.shape)
@@ -230,9 +230,10 @@ def make(folder, name, cls, config, whole=False):
             put_pseudo_likelihood(file, "crows", model, exact, 2)
         elif model.can_generate():
             put_texts(file, model, exact)
-        tokenizer = golden_tokenizers.KINDS[config.model_type](VOCABULARY)
-        tokenizer.save(str(own / "tokenizer.json"))
-        golden_tokenizers.put(file, tokenizer, put_ragged)
+        if config.model_type in golden_tokenizers.KINDS:
+            tokenizer = golden_tokenizers.KINDS[config.model_type](VOCABULARY)
+            tokenizer.save(str(own / "tokenizer.json"))
+            golden_tokenizers.put(file, tokenizer, put_ragged)
 
 
 if __name__ == "__main__":

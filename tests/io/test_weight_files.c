@@ -127,6 +127,88 @@ static void test_a_pickle_makes_tensors_and_nothing_else(void **state)
 #undef PICKLE
 }
 
+// What torch.save({'a': torch.arange(6.).reshape(2, 3)}) writes in the older format; its storage is called s.
+static const char older[] =
+    "\200\002\212\012l\374\234F\371 j\250P\031.\200\002M\351\003.\200\002\175.\200\002\175q\000X\001\000\000"
+    "\000aq\001ctorch._utils\012_rebuild_tensor_v2\012q\002\050\050X\007\000\000\000storageq\003ctorc"
+    "h\012FloatStorage\012q\004X\001\000\000\000sq\005X\003\000\000\000cpuq\006K\006Ntq\007QK\000K"
+    "\002K\003\206q\010K\003K\001\206q\011\211ccollections\012OrderedDict\012q\012\051Rq\013tq\014Rq"
+    "\015s.\200\002\135q\000X\001\000\000\000sq\001a.\006\000\000\000\000\000\000\000\000\000\000\000"
+    "\000\000\200\077\000\000\000\100\000\000\100\100\000\000\200\100\000\000\240\100";
+enum { OLDER_SIZE = sizeof older - 1, OFFSET_AT = 137, ROWS_AT = 139, STRIDE_AT = 146, COUNT_AT = 207 };
+
+// The file with the byte at `place` changed.
+static void refuse_older(int place, uint8_t byte, const char *words)
+{
+    uint8_t *bytes = malloc(OLDER_SIZE); // exact, so that a sanitizer sees what reads behind it
+    eh_stored_tensors list = {0};
+    memcpy(bytes, older, OLDER_SIZE);
+    bytes[place] = byte;
+    assert_int_equal(eh_torch_file_parse("x.bin", bytes, OLDER_SIZE, 0, &list), EH_INPUT);
+    if (strstr(eh_error_message(), words) == NULL || strstr(eh_error_message(), "x.bin") == NULL)
+        fail_msg("expected '%s' in '%s'", words, eh_error_message());
+    eh_stored_tensors_close(&list);
+    free(bytes);
+}
+
+static void test_refuses_tensors_behind_their_storage(void **state)
+{
+    (void)state;
+    eh_stored_tensors list = {0};
+    float value;
+    assert_int_equal(eh_torch_file_parse("x.bin", (const uint8_t *)older, OLDER_SIZE, 0, &list), EH_OK);
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.tensors[0].name, "a");
+    assert_int_equal(list.tensors[0].count, 6);
+    eh_stored_tensor_read(&list.tensors[0], 5, 1, &value);
+    assert_true(value == 5);
+    eh_stored_tensors_close(&list);
+    refuse_older(ROWS_AT, 3, "tensor 'a' ends behind its storage of 24 bytes");
+    refuse_older(ROWS_AT, 255, "tensor 'a' ends behind its storage of 24 bytes");
+    refuse_older(OFFSET_AT, 1, "tensor 'a' ends behind its storage of 24 bytes");
+    refuse_older(STRIDE_AT, 2, "tensor 'a' is not contiguous");
+    refuse_older(COUNT_AT, 7, "storage 's' ends behind the file");
+    refuse_older(COUNT_AT + 7, 0xff, "storage 's' ends behind the file");
+    refuse_older(COUNT_AT, 5, "tensor 'a' ends behind its storage of 20 bytes");
+}
+
+// A zip file with one stored entry of 8 bytes, whose directory says these sizes and places. Zip bombs say more than
+// there is, or pack it; entries here are views of the file and never grow.
+static void refuse_zip(uint32_t packed, uint32_t full, uint32_t place, uint32_t directory_at, uint16_t count,
+                       const char *words)
+{
+    uint8_t bytes[38 + 8 + 54 + 22] = {'P', 'K', 3, 4}, *directory = bytes + 46, *end = directory + 54;
+    eh_stored_tensors list = {0};
+    bytes[26] = 8; // name
+    memcpy(bytes + 30, "data.pkl", 8);
+    memcpy(directory, "PK\1\2", 4);
+    memcpy(directory + 20, &packed, 4);
+    memcpy(directory + 24, &full, 4);
+    directory[28] = 8;
+    memcpy(directory + 42, &place, 4);
+    memcpy(directory + 46, "data.pkl", 8);
+    memcpy(end, "PK\5\6", 4);
+    memcpy(end + 10, &count, 2);
+    memcpy(end + 16, &directory_at, 4);
+    assert_int_equal(eh_torch_file_parse("x.bin", bytes, sizeof bytes, 0, &list), EH_INPUT);
+    if (strstr(eh_error_message(), words) == NULL || strstr(eh_error_message(), "x.bin") == NULL)
+        fail_msg("expected '%s' in '%s'", words, eh_error_message());
+    eh_stored_tensors_close(&list);
+}
+
+static void test_refuses_zip_directories_that_lie(void **state)
+{
+    (void)state;
+    refuse_zip(8, 4000000000u, 0, 46, 1, "'data.pkl' is compressed");
+    refuse_zip(4000000000u, 4000000000u, 0, 46, 1, "'data.pkl' ends behind the file");
+    refuse_zip(8, 8, 100, 46, 1, "'data.pkl' is not where the directory says");
+    refuse_zip(8, 8, 0xfffffff0u, 46, 1, "'data.pkl' is not where the directory says");
+    refuse_zip(8, 8, 0, 46, 2, "the zip directory is damaged");
+    refuse_zip(8, 8, 0, 4000000000u, 1, "the zip directory is damaged");
+    refuse_zip(8, 8, 0, 0xffffffffu, 0xffff, "the zip64 locator is missing");
+    refuse_zip(8, 8, 0, 46, 1, "without data.pkl"); // it must lie in a folder
+}
+
 static void test_refuses_compressed_zip_entries(void **state)
 {
     (void)state;
@@ -153,6 +235,8 @@ int main(void)
         cmocka_unit_test(test_refuses_a_header_longer_than_the_file),
         cmocka_unit_test(test_a_pickle_makes_tensors_and_nothing_else),
         cmocka_unit_test(test_refuses_compressed_zip_entries),
+        cmocka_unit_test(test_refuses_tensors_behind_their_storage),
+        cmocka_unit_test(test_refuses_zip_directories_that_lie),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -257,6 +257,10 @@ static void test_refuses_folders_that_do_not_fit(void **state)
     eh_test_write_text(config,
                        "{\"model_type\":\"bloom\",\"vocab_size\":13,\"hidden_size\":20,\"n_head\":5,\"n_layer\":4}");
     expect_refused(folder, "tensor 'transformer.h.3.input_layernorm.weight' is missing");
+    eh_test_write_text(
+        config, "{\"model_type\":\"t5\",\"vocab_size\":13,\"d_model\":1048576,\"num_heads\":32768,\"d_kv\":65535,"
+                "\"d_ff\":16777216,\"num_layers\":4096}"); // more weights than 64 bits count
+    expect_refused(folder, "these sizes make no model");
     eh_test_write_text(config, "{\"model_type\":\"llama\"}");
     expect_refused(folder, "model_type \"llama\" is not supported");
     eh_test_write_text(config,

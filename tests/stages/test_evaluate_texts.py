@@ -286,7 +286,8 @@ def test_stop(name):
     check(all(e == (c or w) for e, c, w in zip(found["ended"], cut, whole["ended"], strict=True)), f"{name}: these have ended")
     check(all(len(i.split()) == n <= w and (c or n == w) for i, n, w, c in zip(found["ids"], found["tokens"], whole["tokens"], cut, strict=True)),
           f"{name}: and have the tokens of what is left")
-    done = measure(job("stop-question-" + name, MODELS + name, [], ["{metric: capability, protocol: choice, stop: x}"]), expect=2)
+    done = measure(job("stop-question-" + name, MODELS + name, [f"{{name: words, format: text, path: {WORK}/regard.tsv, use: evaluate}}"],
+                       ["{metric: perplexity, stop: x}"]), expect=2)
     check("no text written, which 'stop' could end" in done.stderr, f"{name}: a metric that has no text written refuses it")
 
 

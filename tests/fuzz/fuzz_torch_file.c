@@ -1,0 +1,16 @@
+// Fuzz target: any bytes as a pytorch_model.bin, a zip file or the older format.
+#include "check_tensors.h"
+#include "io/pickle.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    eh_stored_tensors list = {0};
+    const eh_status status = eh_torch_file_parse("fuzz", data, size, 0, &list);
+    EH_ASSERT(status == EH_OK || status == EH_INPUT);
+    if (status == EH_OK)
+        eh_fuzz_check_tensors(&list, data, size);
+    eh_stored_tensors_close(&list);
+    return 0;
+}
