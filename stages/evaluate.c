@@ -54,6 +54,8 @@ static eh_status open_model(evaluation *e)
             : eh_stage_path(stage, &e->model_path, "%s/model", stage->phase);
     if (status == EH_OK)
         status = eh_model_open(stage->backend, e->model_path, compute, EH_FOR_INFERENCE, &e->model);
+    if (status == EH_OK)
+        eh_stage_warn_of_model(stage, e->model_path, e->model);
     if (status == EH_INPUT && strcmp(stage->phase, "after") == 0)
         status = eh_error_context(status, "the fine-tuned model (run evenhand-finetune first)");
     return eh_comm_agree(stage->comm, status);
@@ -185,6 +187,7 @@ static eh_status open_head(const evaluation *e, const eh_job_metric *settings, i
         return eh_error(EH_INPUT, "%s: a model from random has one head, not '%s' too", e->stage->job.path,
                         settings->head);
     EH_TRY(eh_model_open_head(e->stage->backend, e->model_path, head, e->compute, EH_FOR_INFERENCE, &in->model));
+    eh_stage_warn_of_model(e->stage, e->model_path, in->model);
     return eh_model_digest(in->model, in->digest);
 }
 
@@ -207,6 +210,7 @@ static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const
     if ((metric->answers & EH_CLASSES) == 0 || settings->classifier == NULL)
         return EH_OK;
     EH_TRY(eh_model_open(e->stage->backend, settings->classifier, EH_F32, EH_FOR_INFERENCE, &in->classifier));
+    eh_stage_warn_of_model(e->stage, settings->classifier, in->classifier);
     return eh_stage_open_tokenizer(e->stage, settings->classifier, &in->classifier_tokenizer);
 }
 

@@ -88,6 +88,15 @@ done:
     return status;
 }
 
+void eh_stage_warn_of_model(const eh_stage *stage, const char *folder, const eh_model *model)
+{
+    const char *line = eh_model_warning(model);
+    for (size_t size; *line != '\0'; line += size + (line[size] == '\n')) {
+        size = strcspn(line, "\n");
+        eh_log_warning(&stage->log, "%s: %.*s", folder != NULL ? folder : "the model", (int)size, line);
+    }
+}
+
 eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_use use, eh_model **model)
 {
     const eh_job_model *wanted = &stage->job.model;
@@ -119,7 +128,10 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
                           stage->job.path);
     }
     eh_free(&config);
-    return eh_comm_agree(stage->comm, status);
+    status = eh_comm_agree(stage->comm, status);
+    if (status == EH_OK)
+        eh_stage_warn_of_model(stage, wanted->path, *model);
+    return status;
 }
 
 eh_status eh_stage_damaged_model(const eh_stage *stage, int64_t index, char **folder)

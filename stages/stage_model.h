@@ -9,6 +9,8 @@
 // Opens model.path, or makes model.architecture with model.config: model_type and vocab_size (of model.tokenizer) are
 // filled in where the config lacks them. Needs eh_stage_backend first. Collective; all ranks get the same status.
 EH_CHECKED eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_use use, eh_model **model);
+// Says what opening the model in `folder` (NULL: none) found strange but bearable, such as weights that are NaN.
+void eh_stage_warn_of_model(const eh_stage *stage, const char *folder, const eh_model *model);
 // The config.json text of model.architecture and model.config, completed in that way; eh_free. A plan may lack the
 // tokenizer where the config says how many words there are.
 EH_CHECKED eh_status eh_starting_config(const eh_job *job, bool may_lack_tokenizer, char **text);

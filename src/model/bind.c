@@ -31,11 +31,15 @@ static eh_tensor joined_view(const eh_tensor *first, int64_t count, bool is_bias
 // goes without.
 static const int64_t packed_elements_most = (int64_t)128 << 20;
 
+int64_t eh_weights_packable(const eh_model *model)
+{
+    const int64_t count = eh_layout_matrix_count(&model->layout) + eh_output_count(model) * model->t.hidden_size;
+    return model->use == EH_FOR_INFERENCE && count <= packed_elements_most ? count : 0;
+}
+
 bool eh_weights_packed(const eh_model *model)
 {
-    return model->use == EH_FOR_INFERENCE && eh_backend_packs(model->backend, model->compute) &&
-           eh_layout_matrix_count(&model->layout) + eh_output_count(model) * model->t.hidden_size <=
-               packed_elements_most;
+    return eh_weights_packable(model) > 0 && eh_backend_packs(model->backend, model->compute);
 }
 
 static void bind_pair(const eh_model *model, int64_t weight, int64_t bias, int64_t joined, eh_linear *linear)

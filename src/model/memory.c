@@ -62,7 +62,7 @@ static int64_t most_rows(const eh_batch_limits *limits)
 // Of the CPU backend (product.c, output.c): both operands of a product once more in fp32, one that is kept packed but
 // not; a maximum and a sum for each label and block of 512 words; a MiB of a thread's own. Each grows by a quarter more
 // than is asked for.
-static size_t scratch_bytes(const eh_model *model, const eh_inference_use *use)
+static size_t scratch_bytes(const eh_model *model, bool packed, const eh_inference_use *use)
 {
     const size_t most = (size_t)64 << 20, rows = (size_t)larger(most_rows(&use->batch), most_rows(&use->prompts));
     const size_t blocks = (size_t)(eh_output_count(model) + 511) / 512;
@@ -72,13 +72,14 @@ static size_t scratch_bytes(const eh_model *model, const eh_inference_use *use)
         if (model->layout.slots[p].layer == EH_LAYERLESS || parameter->dimension_count != 2)
             continue;
         const size_t inputs = (size_t)parameter->shape[model->t.weights_in_out ? 0 : 1];
-        const size_t a = 4 * rows * inputs, b = eh_weights_packed(model) ? 0 : 4 * (size_t)parameter->count;
+        const size_t a = 4 * rows * inputs, b = packed ? 0 : 4 * (size_t)parameter->count;
         bytes = larger_bytes(bytes, (a <= most ? a : 0) + (b <= most ? b : 0));
     }
     return ((size_t)1 << 20) + bytes + bytes / 4;
 }
 
-eh_inference_memory eh_model_inference_memory(const eh_model *model, bool on_cpu, const eh_inference_use *use)
+// `packed`: the backend keeps packed copies, in the compute dtype.
+static eh_inference_memory memory_of(const eh_model *model, bool on_cpu, bool packed, const eh_inference_use *use)
 {
     const size_t row = 4 * (size_t)eh_output_count(model), logits = (size_t)use->logit_rows * row;
     const size_t device_logits = use->slots == 0 && logits > (size_t)64 << 20 ? (size_t)64 << 20 : logits;
@@ -91,21 +92,26 @@ eh_inference_memory eh_model_inference_memory(const eh_model *model, bool on_cpu
         memory.logits += use->greedy ? 0 : 3 * row; // the sampler's scores and order
     }
     if (on_cpu) {
-        memory.packed = eh_weights_packed(model) ? 4 * (size_t)eh_layout_matrix_count(&model->layout) : 0;
-        memory.scratch = scratch_bytes(model, use);
+        memory.packed = packed ? eh_dtype_bytes(model->compute) * (size_t)eh_weights_packable(model) : 0;
+        memory.scratch = scratch_bytes(model, packed, use);
     }
     return memory;
 }
 
+eh_inference_memory eh_model_inference_memory(const eh_model *model, bool on_cpu, const eh_inference_use *use)
+{
+    return memory_of(model, on_cpu, eh_weights_packed(model), use);
+}
+
 eh_status eh_config_inference_memory(const char *where, const char *config_json, eh_dtype compute, bool on_cpu,
-                                     const eh_inference_use *use, eh_inference_memory *memory)
+                                     bool packs, const eh_inference_use *use, eh_inference_memory *memory)
 {
     char folder[] = "";
     eh_model model = {.compute = compute, .use = EH_FOR_INFERENCE, .folder = folder}; // only what describes it
     eh_status status = EH_OK;
     EH_TRY_OR(done, eh_arch_read(where, config_json, NULL, &model.config, &model.arch, &model.t));
     EH_TRY_OR(done, eh_layout_make(model.arch, &model.t, NULL, &model.layout));
-    *memory = eh_model_inference_memory(&model, on_cpu, use);
+    *memory = memory_of(&model, on_cpu, packs && eh_weights_packable(&model) > 0, use);
 done:
     eh_layout_deinit(&model.layout);
     json_decref(model.config);

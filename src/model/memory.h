@@ -11,7 +11,8 @@ typedef struct {
         prompts;              // scored; read by a generation, which puts its own activations in the place of those
     int64_t slots, slot_rows; // texts that are generated together; tokens of the longest, prompt included
     int64_t source_rows;      // of the longest source, encoder-decoders
-    int64_t logit_rows;       // rows whose whole logits come to the host
+    int64_t logit_rows;       // rows whose whole logits are computed
+    bool greedy;              // a generation of the likeliest tokens: their logits don't come to the host
 } eh_inference_use;
 
 typedef struct {
@@ -26,8 +27,10 @@ EH_CHECKED eh_status eh_inference_memory_print(const eh_inference_memory *memory
 
 // Of a model that was opened or made for inference; on_cpu: its backend is "cpu".
 eh_inference_memory eh_model_inference_memory(const eh_model *model, bool on_cpu, const eh_inference_use *use);
-// The same from a configuration alone, as of a model that is opened from a folder. `where` begins messages.
+// The same from a configuration alone, as of a model that is opened from a folder; packs: eh_backend_packs of
+// `compute`. `where` begins messages.
 EH_CHECKED eh_status eh_config_inference_memory(const char *where, const char *config_json, eh_dtype compute,
-                                                bool on_cpu, const eh_inference_use *use, eh_inference_memory *memory);
+                                                bool on_cpu, bool packs, const eh_inference_use *use,
+                                                eh_inference_memory *memory);
 
 #endif

@@ -205,7 +205,8 @@ const eh_stored_tensor *eh_weights_find(const eh_model *model, const char *name)
 EH_CHECKED eh_status eh_weights_random(eh_model *model, uint64_t seed);
 uint64_t eh_name_key(const char *name);                // picks a parameter's random numbers, whatever the others' sizes
 EH_CHECKED eh_status eh_weights_bind(eh_model *model); // model->w from the slots; again when `trains` changes
-bool eh_weights_packed(const eh_model *model);         // the backend may keep copies of the layers' matrices
+bool eh_weights_packed(const eh_model *model);         // the backend may keep copies of matrices
+int64_t eh_weights_packable(const eh_model *model);    // their elements, if the backend packs; 0: too many
 
 // sharing.c
 EH_CHECKED eh_status eh_sharing_init(eh_model *model,

@@ -10,6 +10,7 @@ typedef struct {
     const char *name;
     double memory_gib, tflops, gigabytes_per_second, link_gigabytes_per_second, share; // link: to the host, on which
     eh_dtype compute;                                                                  // gradients meet
+    bool packs;   // the backend keeps packed copies of small models' matrices
     bool is_here; // this machine, whose memory and cores all ranks share
 } eh_planned_device;
 EH_CHECKED eh_status eh_plan_find_device(const eh_front_options *options, const eh_job *job, eh_planned_device *found);

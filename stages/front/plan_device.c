@@ -6,10 +6,10 @@
 #include "plan.h"
 
 static const eh_planned_device devices[] = {
-    {"t4", 15, 65, 320, 16, 0.35, EH_F16, false},
-    {"v100", 16, 112, 900, 16, 0.4, EH_F16, false},
-    {"a100", 80, 312, 2039, 32, 0.4, EH_BF16, false},
-    {"h100", 80, 989, 3350, 64, 0.35, EH_BF16, false},
+    {"t4", 15, 65, 320, 16, 0.35, EH_F16, false, false},
+    {"v100", 16, 112, 900, 16, 0.4, EH_F16, false, false},
+    {"a100", 80, 312, 2039, 32, 0.4, EH_BF16, false, false},
+    {"h100", 80, 989, 3350, 64, 0.35, EH_BF16, false, false},
 };
 
 static double available_gib(void)
@@ -69,6 +69,7 @@ static eh_status measure_device(const eh_job *job, eh_planned_device *found)
                                  .compute = bf16 ? EH_BF16 : EH_F32,
                                  .gigabytes_per_second = 15,
                                  .link_gigabytes_per_second = 15};
+    found->packs = eh_backend_packs(backend, found->compute);
     const eh_status status = measure_products(backend, found->compute, &found->tflops);
     eh_backend_close(&backend);
     return status;

@@ -91,8 +91,8 @@ static eh_status plan_entry(evaluation_plan *plan, const eh_job_metric *settings
         eh_error_clear();
         use = assumed_use(plan, metric);
     }
-    EH_TRY_OR(done,
-              eh_config_inference_memory(run->job->path, run->config, run->device.compute, on_cpu, &use, &memory));
+    EH_TRY_OR(done, eh_config_inference_memory(run->job->path, run->config, run->device.compute, on_cpu,
+                                               run->device.packs, &use, &memory));
     if (metric->answers & EH_DIVERGENCES) { // and the model that it was trained from
         other = memory;
         eh_inference_memory_add(&other, &memory);
@@ -100,7 +100,7 @@ static eh_status plan_entry(evaluation_plan *plan, const eh_job_metric *settings
     if ((metric->answers & EH_CLASSES) && settings->classifier != NULL) {
         const eh_inference_use texts = eh_classification_use(run->job->batch_tokens);
         EH_TRY_OR(done, eh_model_config_text(settings->classifier, &config));
-        EH_TRY_OR(done, eh_config_inference_memory(settings->classifier, config, EH_F32, on_cpu, &texts, &other));
+        EH_TRY_OR(done, eh_config_inference_memory(settings->classifier, config, EH_F32, on_cpu, true, &texts, &other));
         eh_inference_memory_add(&other, &memory);
     }
     const double together = (double)eh_inference_memory_sum(&memory) + PROGRAM;

@@ -24,6 +24,24 @@ PY
 run "$EVENHAND_BIN/evenhand" conform "$work/oracle"
 check 'a weight that is off fails' equal "$code" 1
 check 'and is counted' equal "$(tail -1 <<<"$out" | grep -cE '^[0-9]+ passed, [1-9][0-9]* failed$')" 1
+# What is strange but bearable is told to whoever runs a job.
+python3 - "$work/oracle/models/bloom-b" <<'PY'
+import pathlib, sys
+path = sorted(pathlib.Path(sys.argv[1]).glob("model*.safetensors"))[0]
+data = bytearray(path.read_bytes())
+data[-4:] = b"\x00\x00\xc0\x7f"  # NaN
+path.write_bytes(data)
+PY
+cat >"$work/job.yaml" <<YAML
+output: $work/out
+model: {path: $work/oracle/models/bloom-b}
+evaluate: [{metric: capability, protocol: instructions, limit: 3}]
+precision: fp32
+device: cpu
+YAML
+run "$EVENHAND_BIN/evenhand-tokenize" "$work/job.yaml"
+run "$EVENHAND_BIN/evenhand-evaluate" "$work/job.yaml"
+check 'weights that are NaN are warned of' has "$err" 'holds 1 values that are NaN or infinite'
 mkdir "$work/empty"
 run "$EVENHAND_BIN/evenhand" conform "$work/empty"
 check 'nothing to check is no success' test "$code" -ne 0
