@@ -1,5 +1,6 @@
 // evenhand-evaluate: shards and a model -> per-item scores. Each entry of `evaluate:` measures every data set that its
-// metric takes; the rows of all go to OUTPUT/scores-PHASE.h5.
+// metric takes; the rows of all go to OUTPUT/scores-PHASE.h5. A metric that can't be measured on this model or lacks an
+// input is a table without rows that says why, and the others go on.
 #include <glob.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,8 +28,9 @@ typedef struct {
     eh_encoding encoding;
     eh_score_table *tables;
     int64_t table_count;
-    double busy;                           // seconds that this rank worked on items
-    size_t program_bytes, predicted_bytes; // as in eh_evaluator
+    int64_t measured_count, unfit_count, lacking_count; // tables with rows, refused for the model, for want of inputs
+    double busy;                                        // seconds that this rank worked on items
+    size_t program_bytes, predicted_bytes;              // as in eh_evaluator
 } evaluation;
 
 static bool measures_base(const eh_stage *stage)
@@ -192,7 +194,7 @@ static eh_status open_head(const evaluation *e, const eh_job_metric *settings, i
 }
 
 static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const eh_metric *metric,
-                             const eh_metric_setup *setup, const eh_job_data *data, inputs *in)
+                             const eh_job_data *data, eh_metric_setup *setup, inputs *in)
 {
     EH_TRY(eh_stage_path(e->stage, &in->shards, "shards"));
     EH_TRY(eh_stage_path(e->stage, &in->journal, "scores-%s.partial", e->stage->phase));
@@ -207,70 +209,112 @@ static eh_status read_inputs(evaluation *e, const eh_job_metric *settings, const
         EH_TRY(eh_word_counts_new(&in->examples, &in->words));
     if (settings->lexicon != NULL)
         EH_TRY(eh_lexicon_open(settings->lexicon, &in->lexicon));
-    if ((metric->answers & EH_CLASSES) == 0 || settings->classifier == NULL)
-        return EH_OK;
-    EH_TRY(eh_model_open(e->stage->backend, settings->classifier, EH_F32, EH_FOR_INFERENCE, &in->classifier));
-    eh_stage_warn_of_model(e->stage, settings->classifier, in->classifier);
-    return eh_stage_open_tokenizer(e->stage, settings->classifier, &in->classifier_tokenizer);
+    if ((metric->answers & EH_CLASSES) != 0 && settings->classifier != NULL) {
+        EH_TRY(eh_model_open(e->stage->backend, settings->classifier, EH_F32, EH_FOR_INFERENCE, &in->classifier));
+        eh_stage_warn_of_model(e->stage, settings->classifier, in->classifier);
+        EH_TRY(eh_stage_open_tokenizer(e->stage, settings->classifier, &in->classifier_tokenizer));
+    }
+    setup->data_key = in->key;
+    setup->classifier = in->classifier;
+    setup->lexicon = in->lexicon;
+    setup->words = in->words;
+    setup->first_group = first_group(&in->examples);
+    return metric->inputs == NULL ? EH_OK : metric->inputs(setup);
 }
 
-// data NULL: the metric's own items.
-static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_metric *metric, const eh_job_data *data)
+static eh_status add_table(evaluation *e, const eh_metric *metric, const char *data)
 {
-    eh_stage *stage = e->stage;
     eh_string name = {0};
-    inputs in = {0};
-    eh_metric_setup setup = {0};
-    if (metric->answers & EH_DIVERGENCES)
-        EH_TRY(open_base(e));
-    eh_status status = open_head(e, settings, &in);
-    eh_model *const model = in.model != NULL ? in.model : e->model;
-    if (status == EH_OK) {
-        setup =
-            setup_of(e, settings, data == NULL ? "" : data->format, model, in.model != NULL ? in.digest : e->digest);
-        status = metric->check == NULL ? EH_OK : metric->check(&setup);
-    }
-    if (status == EH_OK)
-        status = read_inputs(e, settings, metric, &setup, data, &in);
-    if (status == EH_OK)
-        status = name_table(e, metric, data == NULL ? "own" : data->name, &name);
+    eh_status status = name_table(e, metric, data, &name);
     if (status == EH_OK)
         status = EH_RESIZE(e->table_count, e->table_count + 1, &e->tables);
     if (status == EH_OK)
         status = eh_score_table_init(name.bytes, &e->tables[e->table_count++]);
-    EH_TRY_OR(done, eh_comm_agree(stage->comm, status));
-    setup.data_key = in.key;
-    setup.classifier = in.classifier;
-    setup.lexicon = in.lexicon;
-    setup.words = in.words;
-    setup.first_group = first_group(&in.examples);
+    eh_string_deinit(&name);
+    return status;
+}
+
+// A table of no rows with the reason, which is the last error's message and the same on all ranks. `count`: of its
+// kind.
+static eh_status refuse(evaluation *e, const eh_metric *metric, const char *data, int64_t *count)
+{
+    const char *message = eh_error_message(), *colon = strstr(message, ": ");
+    char reason[1024];
+    snprintf(reason, sizeof reason, "%s", strncmp(message, "rank ", 5) == 0 && colon != NULL ? colon + 2 : message);
+    ++*count;
+    eh_status status = add_table(e, metric, data);
+    if (status == EH_OK)
+        status = eh_score_table_refuse(reason, &e->tables[e->table_count - 1]);
+    EH_TRY(eh_comm_agree(e->stage->comm, status));
+    eh_log_warning(&e->stage->log, "%s is not measured (%s): %s", e->tables[e->table_count - 1].name, e->stage->phase,
+                   reason);
+    eh_error_clear();
+    return EH_OK;
+}
+
+// Whether the model can be measured at all.
+static eh_status check_model(evaluation *e, const eh_job_metric *settings, const eh_metric *metric,
+                             const eh_job_data *data, eh_metric_setup *setup, inputs *in)
+{
+    EH_TRY(open_head(e, settings, in));
+    *setup = setup_of(e, settings, data == NULL ? "" : data->format, in->model != NULL ? in->model : e->model,
+                      in->model != NULL ? in->digest : e->digest);
+    return metric->check == NULL ? EH_OK : metric->check(setup);
+}
+
+static eh_status ask_model(evaluation *e, const eh_metric *metric, const eh_metric_setup *setup, inputs *in)
+{
+    eh_stage *stage = e->stage;
     eh_evaluator evaluator = {.comm = stage->comm,
                               .log = &stage->log,
                               .phase = stage->phase,
                               .device = eh_backend_name(stage->backend),
                               .program_bytes = e->program_bytes,
                               .predicted_bytes = e->predicted_bytes,
-                              .model = model,
+                              .model = in->model != NULL ? in->model : e->model,
                               .base = e->base,
                               .batch_tokens = stage->job.batch_tokens,
-                              .classifier = in.classifier,
-                              .classifier_tokenizer = in.classifier_tokenizer,
-                              .journal = in.journal};
-    status = eh_evaluate(&evaluator, metric, &setup, &in.examples, &e->tables[e->table_count - 1]);
+                              .classifier = in->classifier,
+                              .classifier_tokenizer = in->classifier_tokenizer,
+                              .journal = in->journal};
+    const eh_status status = eh_evaluate(&evaluator, metric, setup, &in->examples, &e->tables[e->table_count - 1]);
     e->busy += evaluator.seconds_working;
     e->program_bytes = evaluator.program_bytes;
     e->predicted_bytes = evaluator.predicted_bytes;
-done:
-    inputs_deinit(&in);
-    eh_string_deinit(&name);
+    e->measured_count++;
     return status;
+}
+
+// data NULL: the metric's own items.
+static eh_status measure(evaluation *e, const eh_job_metric *settings, const eh_metric *metric, const eh_job_data *data)
+{
+    const char *name = data == NULL ? "own" : data->name;
+    inputs in = {0};
+    eh_metric_setup setup = {0};
+    if (metric->answers & EH_DIVERGENCES)
+        EH_TRY(open_base(e));
+    int64_t *refused = &e->unfit_count;
+    eh_status status = eh_comm_agree(e->stage->comm, check_model(e, settings, metric, data, &setup, &in));
+    if (status == EH_OK) {
+        refused = &e->lacking_count;
+        status = eh_comm_agree(e->stage->comm, read_inputs(e, settings, metric, data, &setup, &in));
+    }
+    if (status == EH_INPUT) {
+        status = refuse(e, metric, name, refused);
+    } else if (status == EH_OK) {
+        status = eh_comm_agree(e->stage->comm, add_table(e, metric, name));
+        if (status == EH_OK)
+            status = ask_model(e, metric, &setup, &in);
+    }
+    inputs_deinit(&in);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "%s on data set '%s'", metric->name, name);
 }
 
 static eh_status measure_all(evaluation *e, const eh_job_metric *settings)
 {
     const eh_job *job = &e->stage->job;
     const eh_metric *metric;
-    int64_t measured = 0;
+    int64_t found = 0;
     EH_TRY(eh_metric_find(settings->metric, settings->protocol, &metric));
     if (metric->items != NULL && settings->data == NULL)
         return measure(e, settings, metric, NULL);
@@ -281,18 +325,16 @@ static eh_status measure_all(evaluation *e, const eh_job_metric *settings)
         if (!eh_metric_takes(metric, data->format))
             return eh_error(EH_INPUT, "%s: metric '%s' can't measure data set '%s' of format '%s'; it takes: %s",
                             job->path, metric->name, data->name, data->format, metric->formats);
-        const eh_status status = measure(e, settings, metric, data);
-        if (status != EH_OK)
-            return eh_error_context(status, "%s on data set '%s'", metric->name, data->name);
-        measured++;
+        EH_TRY(measure(e, settings, metric, data));
+        found++;
     }
-    if (measured > 0)
+    if (found > 0)
         return EH_OK;
-    if (settings->data != NULL)
-        return eh_error(EH_INPUT, "%s: metric '%s' wants data set '%s', which the job does not have", job->path,
-                        metric->name, settings->data);
-    return eh_error(EH_INPUT, "%s: no data set for metric '%s': add one of format %s (held out, if it is trained on)",
-                    job->path, metric->name, metric->formats);
+    EH_ASSERT(settings->data == NULL); // the job was checked
+    const eh_status status =
+        eh_error(EH_INPUT, "%s: no data set for metric '%s': add one of format %s (held out, if it is trained on)",
+                 job->path, metric->name, metric->formats);
+    return status == EH_INPUT ? refuse(e, metric, "own", &e->lacking_count) : status;
 }
 
 // --- The whole ------------------------------------------------------------------------------------------------------
@@ -322,7 +364,7 @@ static eh_status write_scores(evaluation *e)
                                          .parameter_count = count_weights(e->model)};
         status = eh_scores_write(stage->comm, path, &origin, e->tables, e->table_count);
     }
-    if (status == EH_OK)
+    if (status == EH_OK && e->lacking_count == 0) // else what was measured need not be measured again
         status = eh_journal_remove(stage->comm, journal);
     eh_free(&path);
     eh_free(&journal);
@@ -345,6 +387,33 @@ static eh_status report_use(evaluation *e)
     return EH_OK;
 }
 
+static const char *first_refusal(const evaluation *e)
+{
+    int64_t t = 0;
+    while (t < e->table_count && e->tables[t].refusal == NULL) t++;
+    EH_ASSERT(t < e->table_count);
+    return e->tables[t].refusal;
+}
+
+// EH_INPUT if the user must act: a metric lacks its inputs, or nothing at all was measured. What was measured is kept:
+// the step is done in part. Nothing is written over the scores of a job that lacks all of its inputs.
+static eh_status end_well(evaluation *e)
+{
+    const bool nothing = e->measured_count == 0;
+    if (nothing && e->lacking_count > 0)
+        return eh_error(EH_INPUT, "%s", first_refusal(e));
+    EH_TRY(write_scores(e));
+    e->stage->done_in_part = true;
+    if (nothing)
+        return eh_error(EH_INPUT, "no metric of this job can be measured on this model: %s", first_refusal(e));
+    if (e->lacking_count == 0)
+        return EH_OK;
+    return eh_error(
+        EH_INPUT,
+        "%lld of %lld measurements could not be made (see the warnings above); the others are in scores-%s.h5",
+        (long long)(e->lacking_count), (long long)e->table_count, e->stage->phase);
+}
+
 static eh_status evaluate_phase(eh_stage *stage)
 {
     evaluation e = {.stage = stage};
@@ -356,7 +425,7 @@ static eh_status evaluate_phase(eh_stage *stage)
     if (status == EH_OK)
         status = report_use(&e);
     if (status == EH_OK)
-        status = write_scores(&e);
+        status = end_well(&e);
     for (int64_t t = 0; t < e.table_count; t++) eh_score_table_deinit(&e.tables[t]);
     eh_free(&e.tables);
     eh_free(&e.model_path);
@@ -468,17 +537,23 @@ static eh_status write_steps(const eh_stage *stage, const phase_list *list)
 static eh_status evaluate_list(eh_stage *stage, const char *kind, phase_list *list)
 {
     const bool leads = eh_comm_rank(stage->comm) == 0;
-    eh_status status = leads ? remove_other_scores(stage, kind, list) : EH_OK;
+    eh_status in_part = EH_OK, status = leads ? remove_other_scores(stage, kind, list) : EH_OK;
     char *const whole = stage->phase;
     for (int64_t p = 0; p < list->count && status == EH_OK; p++) {
         eh_log_line(&stage->log, "%s, %lld of %lld", list->names[p], (long long)p + 1, (long long)list->count);
         stage->phase = list->names[p];
+        stage->done_in_part = false;
         status = evaluate_phase(stage);
+        if (status == EH_INPUT && stage->done_in_part) { // the others lack the same
+            in_part = status;
+            status = EH_OK;
+        }
     }
     stage->phase = whole;
+    stage->done_in_part = in_part != EH_OK;
     if (status == EH_OK && leads && strcmp(kind, "step-") == 0)
         status = write_steps(stage, list);
-    return eh_comm_agree(stage->comm, status);
+    return eh_comm_agree(stage->comm, status == EH_OK ? in_part : status);
 }
 
 static eh_status evaluate(eh_stage *stage)

@@ -314,6 +314,16 @@ eh_status eh_stage_path(const eh_stage *stage, char **path, const char *format, 
     return EH_OK;
 }
 
+// The message of what is lacking is the one to be told.
+static void mark_partial(eh_stage *stage, eh_step step)
+{
+    char message[2048];
+    snprintf(message, sizeof message, "%s", eh_error_message());
+    if (eh_step_mark_partial(&stage->job, step, stage->key) != EH_OK)
+        eh_log_warning(&stage->log, "%s", eh_error_message());
+    (void)!eh_error(EH_INPUT, "%s", message);
+}
+
 int eh_stage_end(eh_stage *stage, eh_status status)
 {
     bool speaks = speaks_without_mpi();
@@ -327,6 +337,8 @@ int eh_stage_end(eh_stage *stage, eh_status status)
             marked = eh_stage_record_cost(stage);
         if (status == EH_OK && marked == EH_OK && speaks && stage->key != NULL)
             marked = eh_step_mark(&stage->job, step, stage->key);
+        if (status == EH_INPUT && stage->done_in_part && speaks && stage->key != NULL)
+            mark_partial(stage, step);
         if (status == EH_OK)
             status = agree_with_leader(stage, marked);
     }

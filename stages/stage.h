@@ -20,9 +20,10 @@ struct eh_stage {
     eh_backend *backend; // NULL until eh_stage_backend
     void (*close_backend)(eh_stage *stage);
     bool profile;
-    double began;     // eh_seconds
-    bool never_began; // eh_stage_begin failed, on all ranks alike
-    char *key;        // digest of all that this step depends on; written to OUTPUT/stamps/ when it succeeds
+    double began;      // eh_seconds
+    bool never_began;  // eh_stage_begin failed, on all ranks alike
+    bool done_in_part; // the step fails with EH_INPUT, yet its result is there and fit to be used
+    char *key;         // digest of all that this step depends on; written to OUTPUT/stamps/ when it succeeds
 };
 
 // Reads the arguments (JOB, --set KEY=VALUE, --phase, --force, --profile, --help, --version; the last two print and end

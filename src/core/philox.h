@@ -21,6 +21,7 @@ typedef enum {
     EH_STREAM_NULL_PICKER,
     EH_STREAM_TEST,
     EH_STREAM_DAMAGE,
+    EH_STREAM_CONTEXT,
 } eh_stream;
 
 typedef struct {

@@ -32,6 +32,7 @@ void eh_score_table_deinit(eh_score_table *table)
         eh_free(&column->name);
     }
     eh_free(&table->columns);
+    eh_free(&table->refusal);
     eh_free(&table->name);
     *table = (eh_score_table){0};
 }
@@ -278,6 +279,8 @@ static eh_status write_table(hid_t file, const eh_score_table *table)
         EH_TRY_OR(done, write_column(group, &table->columns[c], keys, table->row_count));
     }
     EH_TRY_OR(done, eh_hdf5_write_texts(group, "columns", names, table->column_count));
+    if (table->refusal != NULL)
+        EH_TRY_OR(done, eh_hdf5_write_text(group, "refusal", table->refusal));
 done:
     eh_free(&names);
     eh_free(&keys);
@@ -333,6 +336,8 @@ eh_status eh_scores_write(eh_comm *comm, const char *path, const eh_scores_origi
         status = eh_comm_agree(comm, eh_score_table_init(tables[t].name, &all[t]));
         if (status == EH_OK)
             status = gather_table(comm, &tables[t], &all[t]);
+        if (status == EH_OK && tables[t].refusal != NULL)
+            status = eh_comm_agree(comm, eh_copy_string(tables[t].refusal, &all[t].refusal));
         if (status != EH_OK)
             goto done;
     }

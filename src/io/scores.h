@@ -21,7 +21,8 @@ typedef struct {
 } eh_column;
 
 typedef struct {
-    char *name; // "stereoset/likelihood": metric and protocol, the group in the file
+    char *name;    // "stereoset/likelihood": metric and protocol, the group in the file
+    char *refusal; // NULL, or why the metric could not be measured (owned): such a table has no rows
     int64_t row_count, column_count;
     eh_column *columns;
 } eh_score_table;
@@ -48,6 +49,7 @@ typedef struct {
 // "sample" where there is one), so it does not depend on the ranks. Written beside, renamed. Collective.
 EH_CHECKED eh_status eh_scores_write(eh_comm *comm, const char *path, const eh_scores_origin *origin,
                                      const eh_score_table *tables, int64_t table_count);
+// A table that is refused must be so on all ranks, with one reason.
 // Reads every table; not collective. *tables is an array of *table_count, each to be deinited, then eh_free.
 EH_CHECKED eh_status eh_scores_read(const char *path, eh_score_table **tables, int64_t *table_count);
 // One attribute of the file's root as text (eh_free), "" if it has none.

@@ -53,6 +53,8 @@ static eh_status read_table(hid_t root, const char *name, eh_score_table *table)
     EH_TRY_OR(done, eh_score_table_init(name, table));
     EH_TRY_OR(done, eh_hdf5_read_texts(group, "columns", &columns, &count));
     for (int64_t c = 0; c < count; c++) EH_TRY_OR(done, read_column(group, columns[c], c == 0, table));
+    if (eh_hdf5_has_attribute(group, "refusal"))
+        EH_TRY_OR(done, eh_hdf5_read_text(group, "refusal", &table->refusal));
 done:
     eh_hdf5_free_texts(&columns);
     eh_hdf5_close(&group);

@@ -71,17 +71,19 @@ typedef struct {
 
 // One entry of `evaluate:`.
 typedef struct {
-    char *metric;     // "stereoset", "crows-pairs", "perplexity", ...
-    char *protocol;   // "likelihood", "prompt", "study"; NULL: the metric's default
-    char *data;       // name of a data entry; NULL: all whose format the metric takes
-    char *orders;     // "all", "file"
-    char *wording;    // "a", "b"
-    char *head;       // "own", or one of the model's other heads: "next-sentence"
-    char *classifier; // folder of a classifier model
+    char *metric;        // "stereoset", "crows-pairs", "perplexity", ...
+    char *protocol;      // "likelihood", "prompt", "study"; NULL: the metric's default
+    char *data;          // name of a data entry; NULL: all whose format the metric takes
+    char *orders;        // "all", "file"
+    char *wording;       // "a", "b"
+    char *context_nulls; // "left-out", "both", "none": null pickers that ask the model without its context
+    char *head;          // "own", or one of the model's other heads: "next-sentence"
+    char *classifier;    // folder of a classifier model
     char *lexicon;
     char *group; // regard: the one that is kept under switches.regard_groups: first
     int64_t samples, max_new_tokens, limit;
-    eh_texts stop; // strings that end a generated text
+    eh_texts stop;                 // strings that end a generated text
+    int64_t per_entity, per_group; // prompts of each entity (BOLD), items of each group at most; 0: all
 } eh_job_metric;
 
 // Models that are measured beside the treated one, so that mitigation can be told from damage (PROTOCOL part 5).
@@ -155,6 +157,7 @@ typedef struct {
     } report;
     struct { // margins of the verdict, fixed before the run (PROTOCOL part 5)
         double bias_points, bias_margin, capability, accuracy;
+        char *planted; // output folder of a run on a planted world, which shows that the meter reads true; NULL: none
     } verdict;
 } eh_job;
 

@@ -87,6 +87,7 @@ static const eh_key job_rows[] = {
     {"verdict.bias_points", EH_KEY_NUMBER, AT(verdict.bias_points), "2", NULL, NULL, 0, 100, REPORT, "margin of SS, in percentage points"},
     {"verdict.bias_margin", EH_KEY_NUMBER, AT(verdict.bias_margin), "0.05", NULL, NULL, 0, 100, REPORT, "margin of the mean bias margin, in nats"},
     {"verdict.capability", EH_KEY_NUMBER, AT(verdict.capability), "0.02", NULL, NULL, 0, 1, REPORT, "margin of bits per byte, as a share"},
+    {"verdict.planted", EH_KEY_TEXT, AT(verdict.planted), NULL, NULL, NULL, 0, 0, REPORT, "output folder of another run whose model was trained on planted bias (see evenhand-plant): its table truth.csv is the fourth instrument check of runs without a planted truth of their own"},
     {"verdict.accuracy", EH_KEY_NUMBER, AT(verdict.accuracy), "1", NULL, NULL, 0, 100, REPORT, "margin of accuracies, in percentage points"},
 };
 #undef AT
@@ -117,6 +118,7 @@ static const eh_key metric_rows[] = {
     {"data", EH_KEY_TEXT, AT(data), NULL, NULL, NULL, 0, 0, EVALUATE, "name of a data set; default: all whose format the metric takes"},
     {"orders", EH_KEY_CHOICE, AT(orders), "@switches.option_order", NULL, "all|file", 0, 0, EVALUATE, "default: the switch option_order"},
     {"wording", EH_KEY_CHOICE, AT(wording), "a", NULL, "a|b", 0, 0, EVALUATE, "of prompts"},
+    {"context_nulls", EH_KEY_CHOICE, AT(context_nulls), "left-out", NULL, "left-out|both|none", 0, 0, EVALUATE, "null pickers of stereoset that ask the model too: without the context, and with its words shuffled"},
     {"head", EH_KEY_CHOICE, AT(head), "own", NULL, "own|masked|classify|next-sentence", 0, 0, EVALUATE, "of the model, if its folder has several: BERT's for pairs"},
     {"classifier", EH_KEY_TEXT, AT(classifier), NULL, NULL, NULL, 0, 0, EVALUATE, "Hugging Face folder of the classifier"},
     {"lexicon", EH_KEY_TEXT, AT(lexicon), NULL, NULL, NULL, 0, 0, EVALUATE, "file with the words that HONEST looks for"},
@@ -125,6 +127,8 @@ static const eh_key metric_rows[] = {
     {"max_new_tokens", EH_KEY_INTEGER, AT(max_new_tokens), "0", NULL, NULL, 0, 1e6, EVALUATE, "0: the metric's own"},
     {"stop", EH_KEY_TEXTS, AT(stop), NULL, NULL, NULL, 0, 0, EVALUATE, "list of texts: a generated text ends before the first of them that it has"},
     {"limit", EH_KEY_INTEGER, AT(limit), "0", NULL, NULL, 0, BIG, EVALUATE, "at most so many items; 0: all"},
+    {"per_entity", EH_KEY_INTEGER, AT(per_entity), "0", NULL, NULL, 0, BIG, EVALUATE, "at most so many prompts of each entity (BOLD), the first; 0: all"},
+    {"per_group", EH_KEY_INTEGER, AT(per_group), "0", NULL, NULL, 0, BIG, EVALUATE, "at most so many items of each group, the first; 0: all"},
 };
 #undef AT
 // clang-format on

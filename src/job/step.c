@@ -167,6 +167,12 @@ static eh_status add_path(const char *path, eh_string *facts)
     return status;
 }
 
+// For what one metric needs and the others don't: the evaluation says that it is missing.
+static eh_status add_path_if_there(const char *path, eh_string *facts)
+{
+    return access(path, F_OK) == 0 ? add_path(path, facts) : eh_string_printf(facts, "%s: not there\n", path);
+}
+
 static bool is_word_of(const char *word, const char *words)
 {
     const size_t size = strlen(word);
@@ -283,9 +289,9 @@ static eh_status add_measuring(const eh_job *job, eh_string *facts)
         const eh_job_metric *metric = &job->evaluate[i];
         EH_TRY(add_keys(&eh_metric_keys, metric, evaluate, "classifier lexicon", facts));
         if (metric->classifier != NULL)
-            EH_TRY(add_path(metric->classifier, facts));
+            EH_TRY(add_path_if_there(metric->classifier, facts));
         if (metric->lexicon != NULL)
-            EH_TRY(add_path(metric->lexicon, facts));
+            EH_TRY(add_path_if_there(metric->lexicon, facts));
     }
     return EH_OK;
 }
@@ -321,6 +327,11 @@ static eh_status add_finetune(const eh_job *job, eh_string *facts)
 static eh_status add_report(const eh_job *job, eh_string *facts)
 {
     EH_TRY(add_keys(&eh_job_keys, job, 1u << EH_STEP_REPORT, "", facts));
+    if (job->verdict.planted != NULL) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/tables/truth.csv", job->verdict.planted);
+        EH_TRY(add_path_if_there(path, facts));
+    }
     for (int step = 0; step < EH_STEP_REPORT; step++)
         if (eh_step_wanted(job, (eh_step)step))
             EH_TRY(add_step(job, (eh_step)step, facts));
@@ -387,23 +398,37 @@ static eh_status stamp_path(const eh_job *job, eh_step step, eh_string *path)
     return eh_string_printf(path, "%s/stamps/%s", job->output, info->name);
 }
 
-eh_status eh_step_is_fresh(const eh_job *job, eh_step step, const char *key, bool *fresh)
+#define PARTIAL "partial "
+
+static eh_status has_stamp(const eh_job *job, eh_step step, const char *kind, const char *key, bool *has)
 {
     eh_string path = {0};
-    char found[EH_SHA256_TEXT] = "";
-    *fresh = false;
+    char found[sizeof PARTIAL + EH_SHA256_TEXT] = "", wanted[sizeof found];
+    *has = false;
+    snprintf(wanted, sizeof wanted, "%s%s", kind, key);
     eh_status status = stamp_path(job, step, &path);
     FILE *file = status == EH_OK ? fopen(path.bytes, "rb") : NULL;
     if (file != NULL) {
         const size_t size = fread(found, 1, sizeof found - 1, file);
         found[size] = '\0';
+        found[strcspn(found, "\n")] = '\0';
         fclose(file);
         eh_string_clear(&path);
         status = eh_string_printf(&path, "%s/%s", job->output, eh_steps[step].result);
-        *fresh = status == EH_OK && strcmp(found, key) == 0 && access(path.bytes, F_OK) == 0;
+        *has = status == EH_OK && strcmp(found, wanted) == 0 && access(path.bytes, F_OK) == 0;
     }
     eh_string_deinit(&path);
     return status;
+}
+
+eh_status eh_step_is_fresh(const eh_job *job, eh_step step, const char *key, bool *fresh)
+{
+    return has_stamp(job, step, "", key, fresh);
+}
+
+eh_status eh_step_is_partial(const eh_job *job, eh_step step, const char *key, bool *partial)
+{
+    return has_stamp(job, step, PARTIAL, key, partial);
 }
 
 bool eh_step_has_stamp(const eh_job *job, eh_step step)
@@ -414,17 +439,27 @@ bool eh_step_has_stamp(const eh_job *job, eh_step step)
     return found;
 }
 
-eh_status eh_step_mark(const eh_job *job, eh_step step, const char *key)
+static eh_status mark(const eh_job *job, eh_step step, const char *kind, const char *key)
 {
     eh_string path = {0}, text = {0};
     eh_status status = stamp_path(job, step, &path);
     if (status == EH_OK)
-        status = eh_string_printf(&text, "%s\n", key);
+        status = eh_string_printf(&text, "%s%s\n", kind, key);
     if (status == EH_OK)
         status = eh_atomic_write(path.bytes, text.bytes, text.size);
     eh_string_deinit(&path);
     eh_string_deinit(&text);
     return status;
+}
+
+eh_status eh_step_mark(const eh_job *job, eh_step step, const char *key)
+{
+    return mark(job, step, "", key);
+}
+
+eh_status eh_step_mark_partial(const eh_job *job, eh_step step, const char *key)
+{
+    return mark(job, step, PARTIAL, key);
 }
 
 eh_status eh_step_unmark(const eh_job *job, eh_step step)

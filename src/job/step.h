@@ -54,7 +54,10 @@ EH_CHECKED eh_status eh_step_key(const eh_job *job, eh_step step, char key[65]);
 EH_CHECKED eh_status eh_step_is_fresh(const eh_job *job, eh_step step, const char *key, bool *fresh);
 bool eh_step_has_stamp(const eh_job *job, eh_step step);                             // of whatever key
 EH_CHECKED eh_status eh_step_mark(const eh_job *job, eh_step step, const char *key); // writes the stamp
-EH_CHECKED eh_status eh_step_unmark(const eh_job *job, eh_step step);                // removes it
+// The same for a step whose result is there though it failed for want of some input: eh_step_is_partial, not fresh.
+EH_CHECKED eh_status eh_step_mark_partial(const eh_job *job, eh_step step, const char *key);
+EH_CHECKED eh_status eh_step_is_partial(const eh_job *job, eh_step step, const char *key, bool *partial);
+EH_CHECKED eh_status eh_step_unmark(const eh_job *job, eh_step step); // removes it
 
 // --- Controls (control.c) ------------------------------------------------------------------------------------------
 

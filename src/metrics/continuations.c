@@ -8,11 +8,16 @@
 #define STUDY_TEMPLATE "Context : Make a sentence using the words in this string.\n\nData : "
 #define STUDY_LENGTH 50
 
-eh_status eh_continuation_check(const eh_metric_setup *setup, const char *metric, bool needs_classifier)
+eh_status eh_continuation_check(const eh_metric_setup *setup, const char *metric)
 {
     if (setup->kind == EH_ENCODER)
         return eh_error(EH_INPUT, "metric '%s' judges generated text: a masked model generates none", metric);
-    if (needs_classifier && setup->settings->classifier == NULL)
+    return EH_OK;
+}
+
+eh_status eh_continuation_classifier(const eh_metric_setup *setup, const char *metric)
+{
+    if (setup->settings->classifier == NULL)
         return eh_error(EH_INPUT, "metric '%s' needs a classifier: set evaluate.classifier to its folder", metric);
     return EH_OK;
 }

@@ -6,8 +6,10 @@
 
 #include "metrics/ask_internal.h"
 
-// EH_INPUT if the model writes no text, or if the entry lacks the classifier that the metric needs.
-EH_CHECKED eh_status eh_continuation_check(const eh_metric_setup *setup, const char *metric, bool needs_classifier);
+// EH_INPUT if the model writes no text.
+EH_CHECKED eh_status eh_continuation_check(const eh_metric_setup *setup, const char *metric);
+// EH_INPUT if the entry has no classifier.
+EH_CHECKED eh_status eh_continuation_classifier(const eh_metric_setup *setup, const char *metric);
 // The classifier's class of that name (id2label), whatever the case of its letters; -1 if it has none.
 int64_t eh_continuation_class(const eh_metric_setup *setup, const char *name);
 // One prompt; none if it has no tokens.

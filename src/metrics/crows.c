@@ -238,7 +238,8 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
 // --- Figures ------------------------------------------------------------------------------------------------------
 
 typedef enum { AS_IS, PER_TOKEN, PER_BYTE, ROUNDED, LEAST, CHANCE } division;
-// The last ones are null pickers: they prefer a sentence without reading it, by the definition of the table's first.
+// The last ones are null pickers: they prefer a sentence without reading it, and stand beside each definition's
+// figures.
 static const struct {
     const char *column, *definition, *score;
     division division;
@@ -257,13 +258,19 @@ static const struct {
     {"bytes", NULL, "", CHANCE, "random"},
 };
 #define KINDS ((int)(sizeof kinds / sizeof *kinds))
+#define KINDS_MOST 16 // nulls count once for each definition
+
+typedef struct {
+    int kind;
+    const char *definition;
+} found_kind;
 
 enum { HAS, HIT, NEUTRAL, MARGIN, DISTANCE, VALUES };
 enum { METRIC, DECIDED, NEUTRALS, MEAN_MARGIN, MEAN_DISTANCE, FIGURES };
 
 static void summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
 {
-    double sums[1 + KINDS * VALUES];
+    double sums[1 + KINDS_MOST * VALUES];
     const int64_t scores = sample->value_count / VALUES;
     for (int64_t scope = 0; scope < sample->scope_count; scope++) {
         eh_sample_scope_sums(sample, totals, cluster_count, scope, sums);
@@ -282,14 +289,24 @@ static void summarise(const eh_sample *sample, const double *totals, int64_t clu
 }
 
 // Which kinds of score the table has the columns of.
-static int find_kinds(const eh_score_table *table, int found[KINDS])
+static int find_kinds(const eh_score_table *table, found_kind found[KINDS_MOST])
 {
-    int count = 0;
+    int count = 0, own = 0;
     for (int k = 0; k < KINDS; k++) {
         char name[48];
         snprintf(name, sizeof name, "%s_more", kinds[k].column);
-        if (eh_score_column(table, name) >= 0)
-            found[count++] = k;
+        if (eh_score_column(table, name) < 0)
+            continue;
+        if (kinds[k].null_picker == NULL) {
+            found[count++] = (found_kind){k, kinds[k].definition};
+            own = count;
+            continue;
+        }
+        for (int f = 0; f < own; f++)
+            if (f == 0 || strcmp(found[f].definition, found[f - 1].definition) != 0) {
+                EH_ASSERT(count < KINDS_MOST);
+                found[count++] = (found_kind){k, found[f].definition};
+            }
     }
     return count;
 }
@@ -313,16 +330,17 @@ static double side_score(const eh_score_table *table, int64_t row, int kind, int
     return x / (double)eh_row_integer(table, eh_score_column(table, name), row);
 }
 
-static bool fill_values(const eh_score_table *table, int64_t row, const int *found, int count, double *values)
+static bool fill_values(const eh_score_table *table, int64_t row, const found_kind *found, int count, double *values)
 {
     bool any = false;
     memset(values, 0, (size_t)(count * VALUES) * sizeof *values);
     for (int k = 0; k < count; k++) {
-        const double more = side_score(table, row, found[k], MORE), less = side_score(table, row, found[k], LESS);
+        const double more = side_score(table, row, found[k].kind, MORE);
+        const double less = side_score(table, row, found[k].kind, LESS);
         double *v = values + k * VALUES;
         if (!isfinite(more) || !isfinite(less))
             continue;
-        any = any || kinds[found[k]].null_picker == NULL;
+        any = any || kinds[found[k].kind].null_picker == NULL;
         v[HAS] = 1;
         v[HIT] = more > less;
         v[NEUTRAL] = more == less;
@@ -332,7 +350,7 @@ static bool fill_values(const eh_score_table *table, int64_t row, const int *fou
     return any;
 }
 
-static eh_status add_figures(eh_sample_builder *builder, const int *found, int count, const char *scope)
+static eh_status add_figures(eh_sample_builder *builder, const found_kind *found, int count, const char *scope)
 {
     static const struct {
         const char *name, *unit;
@@ -355,11 +373,10 @@ static eh_status add_figures(eh_sample_builder *builder, const int *found, int c
                                    .scope_index = index,
                                    .item_value = table[i].value < 0 ? -1 : k * VALUES + table[i].value,
                                    .main = k == 0 && (i == METRIC || i == MEAN_MARGIN)};
-            const char *definition = kinds[found[k]].definition, *null = kinds[found[k]].null_picker;
-            snprintf(info.name, sizeof info.name, "crows/%s/%s", null == NULL ? definition : kinds[found[0]].definition,
-                     table[i].name);
+            const char *null = kinds[found[k].kind].null_picker;
+            snprintf(info.name, sizeof info.name, "crows/%s/%s", found[k].definition, table[i].name);
             snprintf(info.null_picker, sizeof info.null_picker, "%s", null == NULL ? "" : null);
-            snprintf(info.score, sizeof info.score, "%s", kinds[found[k]].score);
+            snprintf(info.score, sizeof info.score, "%s", kinds[found[k].kind].score);
             snprintf(info.unit, sizeof info.unit, "%s", table[i].unit);
             EH_TRY(eh_sample_figure(builder, &info));
         }
@@ -367,7 +384,7 @@ static eh_status add_figures(eh_sample_builder *builder, const int *found, int c
 }
 
 // All, by direction, by part of the data, and each bias type by itself and by direction.
-static eh_status add_scopes(eh_sample_builder *builder, const int *found, int count)
+static eh_status add_scopes(eh_sample_builder *builder, const found_kind *found, int count)
 {
     static const char *const fixed[] = {"all", "stereo", "antistereo", "train", "holdout"};
     static const char *const of_type[] = {"", "/stereo", "/antistereo"};
@@ -390,7 +407,7 @@ static eh_status add_scopes(eh_sample_builder *builder, const int *found, int co
 
 static eh_status prepare(const eh_score_table *table, eh_sample *sample)
 {
-    int found[KINDS];
+    found_kind found[KINDS_MOST];
     int64_t item, group, direction, split;
     EH_TRY(eh_need_column(table, "item", &item));
     EH_TRY(eh_need_column(table, "group", &group));
@@ -400,7 +417,7 @@ static eh_status prepare(const eh_score_table *table, eh_sample *sample)
     eh_status status = EH_OK;
     eh_sample_builder builder = eh_sample_begin(sample, count * VALUES);
     for (int64_t row = 0; row < table->row_count; row++) {
-        double values[KINDS * VALUES];
+        double values[KINDS_MOST * VALUES];
         char stratum[EH_FIGURE_NAME], cluster[32];
         int32_t cluster_index, stratum_index;
         snprintf(stratum, sizeof stratum, "%s/%s/%s", eh_row_text(table, group, row),

@@ -18,7 +18,7 @@
 
 static eh_status check(const eh_metric_setup *setup)
 {
-    return eh_continuation_check(setup, "capability/degeneration", false);
+    return eh_continuation_check(setup, "capability/degeneration");
 }
 
 // A document's beginning, or the prompt of another format. Encoder-decoders read it with their end token.

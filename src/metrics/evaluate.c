@@ -86,22 +86,52 @@ static double cost_of(const eh_examples *examples, int64_t example)
     return 16 + (double)(examples->text_offsets[example + 1] - examples->text_offsets[example]);
 }
 
+// Which of its entity's prompts an example is, from 0: the format's field "index". 0 where there is none.
+static int64_t number_in_entity(const eh_examples *examples, int64_t example)
+{
+    const char *field = examples->text + examples->text_offsets[example];
+    const char *const end = examples->text + examples->text_offsets[example + 1];
+    for (char *const *name = examples->field_names; *name != NULL; name++) {
+        const char *stop = memchr(field, '', (size_t)(end - field));
+        stop = stop == NULL ? end : stop;
+        if (strcmp(*name, "index") == 0) {
+            int64_t number = 0;
+            for (; field < stop && *field >= '0' && *field <= '9'; field++) number = 10 * number + (*field - '0');
+            return number;
+        }
+        if (stop == end)
+            break;
+        field = stop + 1;
+    }
+    return 0;
+}
+
 // The examples that are items: one per row of the data set (training may have made several of one), of a data set that
 // is trained on the held-out ones where the metric wants unseen text, and as many as the entry allows.
 static eh_status choose_items(work *w)
 {
     const eh_examples *examples = w->examples;
+    const eh_job_metric *settings = w->setup->settings;
     bool held_out = false;
     uint64_t last = UINT64_MAX;
+    int64_t *group_counts = NULL; // [65536], as groups are uint16_t
+    eh_status status = EH_OK;
     for (int64_t i = 0; i < examples->count; i++) held_out = held_out || examples->splits[i] == EH_SPLIT_HOLDOUT;
-    EH_TRY(EH_ALLOC(examples->count, &w->chosen));
-    EH_TRY(EH_ALLOC(examples->count, &w->costs));
+    EH_TRY_OR(done, EH_ALLOC(examples->count, &w->chosen));
+    EH_TRY_OR(done, EH_ALLOC(examples->count, &w->costs));
+    EH_TRY_OR(done, EH_ALLOC(UINT16_MAX + 1, &group_counts));
     for (int64_t i = 0; i < examples->count; i++) {
         if ((w->metric->unseen_only && held_out && examples->splits[i] == EH_SPLIT_TRAIN) ||
             examples->source_rows[i] == last)
             continue;
-        if (w->setup->settings->limit > 0 && w->total_count == w->setup->settings->limit)
+        if (settings->limit > 0 && w->total_count == settings->limit)
             break;
+        if (settings->per_entity > 0 && number_in_entity(examples, i) >= settings->per_entity)
+            continue;
+        int64_t *of_group = &group_counts[examples->groups[i]];
+        if (settings->per_group > 0 && *of_group == settings->per_group)
+            continue;
+        ++*of_group;
         last = examples->source_rows[i];
         w->total_count++;
         if (eh_journal_has(w->journal, (int64_t)last))
@@ -109,7 +139,9 @@ static eh_status choose_items(work *w)
         w->costs[w->chosen_count] = cost_of(examples, i);
         w->chosen[w->chosen_count++] = i;
     }
-    return EH_OK;
+done:
+    eh_free(&group_counts);
+    return status;
 }
 
 // --- Asking -------------------------------------------------------------------------------------------------------
@@ -402,9 +434,9 @@ static eh_status journal_key(const work *w, eh_string *key)
     EH_TRY(eh_string_printf(key, "%s %s %s %llu %s %s", setup->model_sha256, or_none(setup->base_sha256),
                             setup->data_key, (unsigned long long)setup->seed, or_none(setup->job->device),
                             or_none(setup->job->precision)));
-    EH_TRY(eh_string_printf(key, " %s %s %s %s %s %s %lld %lld", or_none(m->protocol), or_none(m->orders),
-                            or_none(m->wording), or_none(m->classifier), or_none(m->lexicon), or_none(m->group),
-                            (long long)m->samples, (long long)m->max_new_tokens));
+    EH_TRY(eh_string_printf(key, " %s %s %s %s %s %s %s %lld %lld", or_none(m->protocol), or_none(m->orders),
+                            or_none(m->wording), or_none(m->context_nulls), or_none(m->classifier), or_none(m->lexicon),
+                            or_none(m->group), (long long)m->samples, (long long)m->max_new_tokens));
     for (int64_t i = 0; i < m->stop.count; i++)
         EH_TRY(eh_string_printf(key, " stop %zu %s", strlen(m->stop.items[i]), m->stop.items[i]));
     return eh_string_printf(key, " %s %d %d %d %d %d %d", or_none(setup->job->preset), (int)s->answer_parser,
@@ -422,9 +454,7 @@ static eh_status prepare(work *w)
     EH_TRY(eh_batcher_new(e->model, e->batch_tokens, &w->batcher));
     if ((w->metric->answers & EH_CLASSES) == 0)
         return EH_OK;
-    if (e->classifier == NULL)
-        return eh_error(EH_INPUT, "metric '%s' needs a classifier: set evaluate.classifier to its folder",
-                        w->metric->name);
+    EH_ASSERT(e->classifier != NULL); // eh_metric.inputs has seen to it
     return eh_batcher_new(e->classifier, e->batch_tokens, &w->classifier);
 }
 

@@ -50,9 +50,14 @@ static void generation(const eh_metric_setup *setup, eh_generation *generation)
 
 static eh_status check(const eh_metric_setup *setup)
 {
-    if (setup->settings->lexicon == NULL)
-        return eh_error(EH_INPUT, "metric 'honest' needs HurtLex: set evaluate.lexicon to its file (data/fetch.sh)");
-    return eh_continuation_check(setup, "honest", false);
+    return eh_continuation_check(setup, "honest");
+}
+
+static eh_status check_inputs(const eh_metric_setup *setup)
+{
+    return setup->settings->lexicon != NULL
+               ? EH_OK
+               : eh_error(EH_INPUT, "metric 'honest' needs HurtLex: set evaluate.lexicon to its file (data/fetch.sh)");
 }
 
 static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
@@ -272,6 +277,7 @@ const eh_metric eh_metric_honest = {
     .formats = "honest",
     .answers = EH_GENERATIONS,
     .check = check,
+    .inputs = check_inputs,
     .columns = columns,
     .requests = requests_of,
     .generation = generation,

@@ -90,7 +90,7 @@ done:
 
 static eh_status check(const eh_metric_setup *setup)
 {
-    return eh_continuation_check(setup, "capability/instructions", false);
+    return eh_continuation_check(setup, "capability/instructions");
 }
 
 static eh_status requests_of(const eh_metric_setup *setup, const eh_item *item, eh_requests *requests)

@@ -50,6 +50,8 @@ eh_status eh_metric_sample(const eh_score_table *table, eh_sample *sample)
     const eh_metric *metric = eh_metric_of_table(table->name);
     if (metric == NULL)
         return eh_error(EH_INPUT, "score table '%s' is of no metric that this version knows", table->name);
+    if (table->refusal != NULL)
+        return eh_error(EH_INPUT, "'%s' was not measured: %s", table->name, table->refusal);
     *sample = (eh_sample){.metric = metric};
     const eh_status status = metric->prepare(table, sample);
     if (status != EH_OK)

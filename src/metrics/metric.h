@@ -120,8 +120,11 @@ typedef struct eh_metric {
     bool pooled;      // its figures depend on the sums over all clusters alone: a bootstrap draw needs no others
     bool unseen_only; // of a data set that is trained on, take the held-out part alone
     const struct eh_grouped *grouped; // for eh_grouped_prepare and eh_grouped_summarise as prepare and summarise
-    // EH_INPUT with the reason if this kind of model (or this entry of the job) can't be measured. May be NULL.
+    // EH_INPUT with the reason if this kind of model can't be measured: no mistake, the tables say so. May be NULL.
     eh_status (*check)(const eh_metric_setup *setup);
+    // EH_INPUT with the reason if the entry lacks a classifier or a lexicon that the metric needs, or has a wrong one
+    // (setup->classifier and ->lexicon are open): the user must act, other metrics go on. May be NULL.
+    eh_status (*inputs)(const eh_metric_setup *setup);
     // Names the columns beyond "item", "id", "group" and "reason".
     eh_status (*columns)(const eh_metric_setup *setup, eh_score_table *table);
     eh_status (*requests)(const eh_metric_setup *setup, const eh_item *item, eh_requests *requests);
@@ -152,7 +155,9 @@ const eh_metric *eh_metric_of_table(const char *table_name);
 // All metrics, NULL-terminated.
 const eh_metric *const *eh_metrics(void);
 
-// The rows of any table, prepared. EH_INPUT if its metric is unknown or a column is missing.
+// Makes a fresh table one that was refused: the columns that all tables have, no rows, the reason.
+EH_CHECKED eh_status eh_score_table_refuse(const char *reason, eh_score_table *table);
+// The rows of any table, prepared. EH_INPUT if it was refused, its metric is unknown or a column is missing.
 EH_CHECKED eh_status eh_metric_sample(const eh_score_table *table, eh_sample *sample);
 
 #endif

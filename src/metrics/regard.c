@@ -35,17 +35,24 @@ static eh_status classify(const eh_metric_setup *setup, const eh_item *item, con
 
 static eh_status check(const eh_metric_setup *setup)
 {
-    return eh_continuation_check(setup, "regard", true);
+    return eh_continuation_check(setup, "regard");
 }
 
-static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
+static eh_status check_inputs(const eh_metric_setup *setup)
 {
-    int64_t ignored;
+    EH_TRY(eh_continuation_classifier(setup, "regard"));
     for (int l = POSITIVE; l <= NEGATIVE; l++)
         if (eh_continuation_class(setup, label_names[l]) < 0)
             return eh_error(EH_INPUT,
                             "metric 'regard': the classifier %s has no label '%s' (id2label in its config.json)",
                             setup->settings->classifier, label_names[l]);
+    return EH_OK;
+}
+
+static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
+{
+    int64_t ignored;
+    (void)setup;
     EH_TRY(eh_continuation_columns(table));
     EH_TRY(eh_score_table_add_column(table, "cluster", EH_COLUMN_TEXT, &ignored));
     EH_TRY(eh_score_table_add_column(table, "compared", EH_COLUMN_INTEGER, &ignored));
@@ -151,6 +158,7 @@ const eh_metric eh_metric_regard = {
     .formats = "bold regard-prompts",
     .answers = EH_GENERATIONS | EH_CLASSES,
     .check = check,
+    .inputs = check_inputs,
     .columns = columns,
     .requests = requests_of,
     .generation = generation,

@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/memory.h"
+
 const char *eh_item_field(const eh_item *item, const char *name)
 {
     for (int64_t f = 0; f < item->field_count; f++)
@@ -19,6 +21,12 @@ eh_status eh_rows_begin(eh_score_table *table)
     EH_TRY(eh_score_table_add_column(table, "group", EH_COLUMN_TEXT, &column));
     EH_TRY(eh_score_table_add_column(table, "reason", EH_COLUMN_TEXT, &column));
     return eh_score_table_add_column(table, "cut", EH_COLUMN_INTEGER, &column);
+}
+
+eh_status eh_score_table_refuse(const char *reason, eh_score_table *table)
+{
+    EH_TRY(eh_rows_begin(table));
+    return eh_copy_string(reason, &table->refusal);
 }
 
 eh_status eh_rows_add(eh_score_table *table, const eh_item *item, int64_t *row)

@@ -9,6 +9,12 @@
 #include "core/philox.h"
 #include "metrics/sample_internal.h"
 
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define WIDE __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define WIDE
+#endif
+
 static void free_names(char **names, int64_t count)
 {
     for (int64_t i = 0; names != NULL && i < count; i++) eh_free(&names[i]);
@@ -37,12 +43,25 @@ int64_t eh_sample_totals_count(const eh_sample *sample, int64_t cluster_count)
     return cluster_count * sample->stratum_count * (1 + sample->value_count);
 }
 
-static void add_item(const eh_sample *sample, int64_t item, double *cluster_totals)
+WIDE static void add_values(int64_t count, const double *restrict values, double *restrict sums)
 {
-    double *cell = cluster_totals + sample->strata[item] * (1 + sample->value_count);
+#pragma omp simd
+    for (int64_t v = 0; v < count; v++) sums[v] += values[v];
+}
+
+void eh_sample_add_item(const eh_sample *sample, int64_t item, double *cell)
+{
     const double *values = sample->values + item * sample->value_count;
     cell[0] += 1;
-    eh_sample_combine(sample, cell, values);
+    if (sample->maximum_count > 0)
+        eh_sample_combine(sample, cell, values);
+    else
+        add_values(sample->value_count, values, cell + 1);
+}
+
+static void add_item(const eh_sample *sample, int64_t item, double *cluster_totals)
+{
+    eh_sample_add_item(sample, item, cluster_totals + sample->strata[item] * (1 + sample->value_count));
 }
 
 void eh_sample_summarise(const eh_sample *sample, const eh_draw *draw, double *totals, eh_figure *figures)

@@ -73,6 +73,9 @@ static inline void eh_sample_combine(const eh_sample *sample, double *cell, cons
         cell[1 + v] = values[v] > cell[1 + v] ? values[v] : cell[1 + v];
 }
 
+// Adds an item to its cell of totals. A bootstrap's time goes here: a hundred values for each item of each replicate.
+void eh_sample_add_item(const eh_sample *sample, int64_t item, double *cell);
+
 // Items drawn from a sample with repetition, by drawn cluster: the items of drawn cluster c are
 // items[first[c] .. first[c + 1]). A cluster drawn twice is two clusters (official macro figures average over them).
 typedef struct {

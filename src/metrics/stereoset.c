@@ -28,7 +28,7 @@ eh_status eh_stereoset_columns(eh_score_table *table, const char *prefix, eh_col
 
 // --- Which scores a table has -------------------------------------------------------------------------------------
 
-typedef enum { OFFICIAL, SUM, MEAN, BYTE, MAIN, LONGEST, FREQUENT, RANDOM, NO_CONTEXT } division;
+typedef enum { OFFICIAL, SUM, MEAN, BYTE, MAIN, LONGEST, FREQUENT, RANDOM, ASKED, PLACE_1, PLACE_2, PLACE_3 } division;
 
 typedef struct {
     char name[16];
@@ -37,7 +37,7 @@ typedef struct {
     int64_t columns[EH_STEREOSET_LABELS], tokens[EH_STEREOSET_LABELS], bytes[EH_STEREOSET_LABELS];
 } score_kind;
 
-#define SCORES_MOST 16
+#define SCORES_MOST 20
 
 static bool find_columns(const eh_score_table *table, const char *prefix, int64_t columns[EH_STEREOSET_LABELS])
 {
@@ -54,8 +54,9 @@ static bool find_columns(const eh_score_table *table, const char *prefix, int64_
 // The forms a likelihood may have: a decoder has the one without a name; the first that is there makes the main score.
 static const char *const forms[] = {"", "prompted", "continue", "infill", "pll", "nsp"};
 
-// Scores of sentences that no model has made: their length, their words' frequency, a draw, and the model's own
-// of sentences without their context.
+// Scores of sentences that no model has made: their length, their words' frequency, a draw, their place in the file
+// (the others are equal then: of use where the best of three is counted), and the model's own of sentences without
+// their context or with its words shuffled, divided as the main score is.
 static int add_null_pickers(const eh_score_table *table, score_kind scores[SCORES_MOST], int count)
 {
     static const struct {
@@ -64,12 +65,18 @@ static int add_null_pickers(const eh_score_table *table, score_kind scores[SCORE
     } nulls[] = {{"longest", "bytes", LONGEST},
                  {"frequent-words", "word_frequency", FREQUENT},
                  {"random", NULL, RANDOM},
-                 {"no-context", "no_context_log_likelihood", NO_CONTEXT}};
+                 {"always-1", "position", PLACE_1},
+                 {"always-2", "position", PLACE_2},
+                 {"always-3", "position", PLACE_3},
+                 {"no-context", "no_context_log_likelihood", ASKED},
+                 {"shuffled-context", "shuffled_log_likelihood", ASKED}};
     for (size_t n = 0; n < sizeof nulls / sizeof *nulls; n++) {
         score_kind kind = {.null_picker = nulls[n].name, .division = nulls[n].division};
         if (nulls[n].columns != NULL && !find_columns(table, nulls[n].columns, kind.columns))
             continue;
-        if (kind.division == NO_CONTEXT && !find_columns(table, "no_context_tokens", kind.tokens))
+        if (kind.division == ASKED &&
+            !find_columns(table, strcmp(kind.null_picker, "no-context") == 0 ? "no_context_tokens" : "shuffled_tokens",
+                          kind.tokens))
             continue;
         EH_ASSERT(count < SCORES_MOST);
         scores[count++] = kind;
@@ -115,9 +122,12 @@ static double score_of(const eh_score_table *table, const score_kind *kind, bool
 {
     if (kind->division == LONGEST)
         return (double)eh_row_integer(table, kind->columns[label], row);
+    if (kind->division >= PLACE_1)
+        return eh_row_integer(table, kind->columns[label], row) == (int64_t)(kind->division - PLACE_1);
     const double sum = eh_row_number(table, kind->columns[label], row);
-    const division d = kind->division == MAIN ? (intrasentence ? SUM : MEAN) : kind->division;
-    if (d == MEAN || d == NO_CONTEXT)
+    const bool by_task = kind->division == MAIN || kind->division == ASKED;
+    const division d = by_task ? (intrasentence ? SUM : MEAN) : kind->division;
+    if (d == MEAN)
         return sum / (double)eh_row_integer(table, kind->tokens[label], row);
     if (d == BYTE)
         return sum / (double)eh_row_integer(table, kind->bytes[label], row);
@@ -220,6 +230,11 @@ static void summarise_score(const macro_sums *macro, const double *sums, eh_figu
     f[CHOICE_ICAT] = (eh_figure){icat(f[CHOICE_LMS].value, f[CHOICE_SS].value), f[CHOICE_LMS].n};
 }
 
+static bool is_place(const char *null_picker)
+{
+    return strncmp(null_picker, "always-", 7) == 0;
+}
+
 void eh_stereoset_summarise(const eh_sample *sample, const double *totals, int64_t cluster_count, eh_figure *figures)
 {
     double sums[1 + SCORES_MOST * VALUES], term[1 + SCORES_MOST * VALUES];
@@ -251,6 +266,8 @@ void eh_stereoset_summarise(const eh_sample *sample, const double *totals, int64
             if (sample->figures[f - figures].null_picker[0] == '\0')
                 continue;
             f[MEAN_MARGIN] = f[MEAN_SENSE] = (eh_figure){NAN, 0}; // not in nats
+            for (int i = 0; i < CHOICE_LMS && is_place(sample->figures[f - figures].null_picker); i++)
+                f[i] = (eh_figure){NAN, 0}; // two of the three sentences are equal
             // A rule for some of the model's items only has no place beside its figures.
             for (int i = 0; i < FIGURES && sums[1 + k * VALUES + HAS] < sums[1 + HAS]; i++) f[i] = (eh_figure){NAN, 0};
         }

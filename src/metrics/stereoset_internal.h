@@ -2,6 +2,7 @@
 #ifndef EH_METRICS_STEREOSET_INTERNAL_H
 #define EH_METRICS_STEREOSET_INTERNAL_H
 
+#include "core/string.h"
 #include "metrics/metric.h"
 
 enum { EH_STEREOTYPE, EH_ANTI_STEREOTYPE, EH_UNRELATED, EH_STEREOSET_LABELS };
@@ -20,6 +21,14 @@ bool eh_stereoset_read(const eh_item *item, eh_stereoset_item *stereoset);
 // The text that the sentence has in the place of the context's BLANK: bytes [*first, *first + *size) of the sentence,
 // the last one if there are several BLANKs. False if the sentence is not the context around it (letter case aside).
 bool eh_stereoset_fill(const char *context, const char *sentence, size_t *first, size_t *size);
+
+// Null pickers that ask the model about its sentences without their context (the words of the blank alone), and with
+// the context's words in another order, drawn from the seed by item.
+bool eh_stereoset_asks_left_out(const eh_metric_setup *setup);
+bool eh_stereoset_asks_shuffled(const eh_metric_setup *setup);
+// The context with its words, split at spaces, in that order; what holds BLANK moves too. Replaces *shuffled.
+EH_CHECKED eh_status eh_stereoset_shuffle(const eh_metric_setup *setup, int64_t item, const char *context,
+                                          eh_string *shuffled);
 
 // Columns "<prefix>_<label>" of the three sentences. Returns in columns[3].
 EH_CHECKED eh_status eh_stereoset_columns(eh_score_table *table, const char *prefix, eh_column_type type,

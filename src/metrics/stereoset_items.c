@@ -3,6 +3,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/memory.h"
+#include "core/philox.h"
+
 #include "metrics/stereoset_internal.h"
 
 bool eh_stereoset_read(const eh_item *item, eh_stereoset_item *stereoset)
@@ -54,4 +57,45 @@ bool eh_stereoset_fill(const char *context, const char *sentence, size_t *first,
         at += *size;
         c = blank + BLANK_SIZE;
     }
+}
+
+// --- Without the context --------------------------------------------------------------------------------------------
+
+static bool asks(const eh_metric_setup *setup, const char *word)
+{
+    const char *wanted = setup->settings->context_nulls;
+    return wanted != NULL && (strcmp(wanted, "both") == 0 || strcmp(wanted, word) == 0);
+}
+
+bool eh_stereoset_asks_left_out(const eh_metric_setup *setup)
+{
+    return asks(setup, "left-out");
+}
+
+bool eh_stereoset_asks_shuffled(const eh_metric_setup *setup)
+{
+    return asks(setup, "shuffled");
+}
+
+eh_status eh_stereoset_shuffle(const eh_metric_setup *setup, int64_t item, const char *context, eh_string *shuffled)
+{
+    const char **words = NULL;
+    int64_t *order = NULL, count = 0, capacity = 0;
+    eh_status status = EH_OK;
+    eh_string_clear(shuffled);
+    EH_TRY_OR(done, eh_string_append(shuffled, "", 0));
+    for (const char *c = context + strspn(context, " "); *c != '\0'; c += strspn(c, " ")) {
+        EH_TRY_OR(done, EH_APPEND(&words, &count, &capacity, c));
+        c += strcspn(c, " ");
+    }
+    EH_TRY_OR(done, EH_ALLOC(count, &order));
+    eh_random_permutation(setup->seed, EH_STREAM_CONTEXT, (uint64_t)item, count, order);
+    for (int64_t i = 0; i < count; i++) {
+        EH_TRY_OR(done, eh_string_append_text(shuffled, i > 0 ? " " : ""));
+        EH_TRY_OR(done, eh_string_append(shuffled, words[order[i]], strcspn(words[order[i]], " ")));
+    }
+done:
+    eh_free(&words);
+    eh_free(&order);
+    return status;
 }

@@ -7,6 +7,8 @@
 //                    probabilities of the word's tokens, the ones before revealed; between sentences the PLL of the
 //                    second given the first
 //   next sentence    log P(is next)
+// Two null pickers ask the model as well: `no_context`, for the sentence without its context or the word of the blank
+// alone, and (context_nulls: both) `shuffled`, with the context's words in random order.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,8 +19,9 @@
 #include "metrics/stereoset_internal.h"
 
 // What a sequence was asked for: a label and one of these.
-typedef enum { CONTINUE, PROMPTED, INFILL, PLL, OFFICIAL, NEXT, NO_CONTEXT, FORMS } form;
-static const char *const form_names[FORMS] = {"continue", "prompted", "infill", "pll", "official", "nsp", "no_context"};
+typedef enum { CONTINUE, PROMPTED, INFILL, PLL, OFFICIAL, NEXT, NO_CONTEXT, SHUFFLED, FORMS } form;
+static const char *const form_names[FORMS] = {"continue", "prompted", "infill",     "pll",
+                                              "official", "nsp",      "no_context", "shuffled"};
 
 static int32_t tag_of(form f, int label)
 {
@@ -63,33 +66,12 @@ static eh_status ask_decoder(const eh_metric_setup *setup, const eh_stereoset_it
         eh_request_tag(requests, tag_of(OFFICIAL, l));
         if (item->intrasentence && sentence.count > 1)
             EH_TRY_OR(done, eh_request_continuation(requests, sentence.ids, 1, sentence.ids + 1, sentence.count - 1));
-        eh_request_tag(requests, tag_of(NO_CONTEXT, l));
-        if (!item->intrasentence)
-            EH_TRY_OR(done, eh_request_continuation(requests, context.ids, 1, sentence.ids, sentence.count));
     }
 done:
     eh_ids_deinit(&context);
     eh_ids_deinit(&sentence);
     eh_string_deinit(&text);
     return status;
-}
-
-// The null picker that has not read the context, between sentences.
-static void score_no_context(const eh_answers *answers, eh_score_table *table, int64_t row)
-{
-    for (int l = 0; l < EH_STEREOSET_LABELS; l++) {
-        int64_t tokens;
-        const double sum = eh_answer_tagged(answers, tag_of(NO_CONTEXT, l), &tokens);
-        set_number(table, row, "no_context", "log_likelihood", l, sum);
-        set_integer(table, row, "no_context", "tokens", l, tokens);
-    }
-}
-
-static eh_status no_context_columns(eh_score_table *table)
-{
-    int64_t ignored[EH_STEREOSET_LABELS];
-    EH_TRY(eh_stereoset_columns(table, "no_context_log_likelihood", EH_COLUMN_NUMBER, ignored));
-    return eh_stereoset_columns(table, "no_context_tokens", EH_COLUMN_INTEGER, ignored);
 }
 
 static void score_decoder(const eh_stereoset_item *item, const eh_answers *answers, eh_score_table *table, int64_t row)
@@ -194,9 +176,6 @@ static eh_status ask_encoder_decoder(const eh_metric_setup *setup, const eh_ster
                 continue;
             eh_request_tag(requests, tag_of(f, l));
             EH_TRY_OR(done, eh_request_target(requests, source.ids, source.count, target.ids, target.count));
-            eh_request_tag(requests, tag_of(NO_CONTEXT, l));
-            if (f == CONTINUE && !item->intrasentence)
-                EH_TRY_OR(done, eh_request_target(requests, &setup->special.eos, 1, target.ids, target.count));
         }
     }
 done:
@@ -352,6 +331,146 @@ static void score_masked(const eh_answers *answers, eh_score_table *table, int64
     }
 }
 
+// --- Null pickers that ask the model --------------------------------------------------------------------------------
+
+// What one of them reads: between sentences the second sentence, behind nothing or the shuffled context; within one the
+// words of the blank, alone or among the shuffled words of the context.
+typedef struct {
+    eh_string context, text, word;
+    size_t first, size; // of the text: what a masked model is asked for
+} null_text;
+
+// Where the word that fills the last BLANK begins in the filled text.
+static size_t last_fill(const char *context, size_t word_size)
+{
+    size_t first = 0, filled = 0; // bytes of the context that are taken, of the text that they became
+    for (const char *blank; (blank = strstr(context + first, "BLANK")) != NULL; filled += word_size) {
+        filled += (size_t)(blank - context) - first;
+        first = (size_t)(blank - context) + strlen("BLANK");
+    }
+    return filled - word_size;
+}
+
+static eh_status null_text_of(const eh_metric_setup *setup, const eh_stereoset_item *item, int64_t index, form f,
+                              int label, null_text *n)
+{
+    const char *sentence = item->sentences[label];
+    size_t first = 0, size = strlen(sentence);
+    eh_string_clear(&n->context);
+    eh_string_clear(&n->text);
+    EH_TRY(eh_string_append(&n->context, "", 0));
+    if (item->intrasentence && !eh_stereoset_fill(item->context, sentence, &first, &size))
+        size = 0;
+    if (f == SHUFFLED)
+        EH_TRY(eh_stereoset_shuffle(setup, index, item->context, &n->context));
+    if (!item->intrasentence || f == NO_CONTEXT) {
+        EH_TRY(eh_string_append(&n->text, sentence + first, size));
+        n->first = 0;
+        n->size = size;
+        return EH_OK;
+    }
+    int blanks;
+    eh_string_clear(&n->word);
+    EH_TRY(eh_string_append(&n->word, sentence + first, size));
+    EH_TRY(replace_blanks(n->context.bytes, n->word.bytes, false, &n->text, &blanks));
+    n->first = last_fill(n->context.bytes, size);
+    n->size = size;
+    eh_string_clear(&n->context);
+    return eh_string_append(&n->context, "", 0);
+}
+
+static eh_status ask_null_masked(const eh_metric_setup *setup, const null_text *n, eh_requests *requests)
+{
+    const bool pair = n->context.size > 0;
+    if (pair)
+        EH_TRY(eh_tokenizer_encode_pair(setup->tokenizer, n->context.bytes, n->context.size, n->text.bytes,
+                                        n->text.size, setup->encoding));
+    else
+        EH_TRY(eh_tokenizer_encode(setup->tokenizer, n->text.bytes, n->text.size, EH_WITH_SPECIAL, setup->encoding));
+    return ask_each(setup, setup->encoding, pair, n->first, n->size, requests);
+}
+
+static eh_status ask_null_autoregressive(const eh_metric_setup *setup, const null_text *n, bool begins_text,
+                                         eh_requests *requests)
+{
+    const bool decoder = setup->kind == EH_DECODER;
+    eh_status status = EH_OK;
+    eh_ids context = {0}, ids = {0};
+    eh_string text = {0};
+    EH_TRY_OR(done, eh_string_printf(&text, "%s%s", decoder && !begins_text ? " " : "", n->text.bytes));
+    EH_TRY_OR(done, eh_ids_add_text(&ids, setup, text.bytes, decoder ? EH_WITHOUT_SPECIAL : EH_WITH_SPECIAL));
+    if (decoder)
+        EH_TRY_OR(done, eh_ids_add(&context, eh_start_id(setup)));
+    if (n->context.size > 0)
+        EH_TRY_OR(done,
+                  eh_ids_add_text(&context, setup, n->context.bytes, decoder ? EH_WITHOUT_SPECIAL : EH_WITH_SPECIAL));
+    if (context.count == 0)
+        EH_TRY_OR(done, eh_ids_add(&context, setup->special.eos));
+    EH_TRY_OR(done, decoder ? eh_request_continuation(requests, context.ids, context.count, ids.ids, ids.count)
+                            : eh_request_target(requests, context.ids, context.count, ids.ids, ids.count));
+done:
+    eh_ids_deinit(&context);
+    eh_ids_deinit(&ids);
+    eh_string_deinit(&text);
+    return status;
+}
+
+static bool asks_null(const eh_metric_setup *setup, form f)
+{
+    if (setup->head == EH_HEAD_NEXT_SENTENCE)
+        return false; // judges pairs alone
+    return f == NO_CONTEXT ? eh_stereoset_asks_left_out(setup) : eh_stereoset_asks_shuffled(setup);
+}
+
+static eh_status ask_nulls(const eh_metric_setup *setup, const eh_stereoset_item *item, int64_t index,
+                           eh_requests *requests)
+{
+    eh_status status = EH_OK;
+    null_text n = {0};
+    for (form f = NO_CONTEXT; f <= SHUFFLED; f++)
+        for (int l = 0; l < EH_STEREOSET_LABELS && asks_null(setup, f); l++) {
+            EH_TRY_OR(done, null_text_of(setup, item, index, f, l, &n));
+            if (n.size == 0)
+                continue;
+            eh_request_tag(requests, tag_of(f, l));
+            if (setup->kind == EH_ENCODER)
+                EH_TRY_OR(done, ask_null_masked(setup, &n, requests));
+            else
+                EH_TRY_OR(done, ask_null_autoregressive(setup, &n, item->intrasentence && f == SHUFFLED, requests));
+        }
+done:
+    eh_string_deinit(&n.context);
+    eh_string_deinit(&n.text);
+    eh_string_deinit(&n.word);
+    return status;
+}
+
+static void score_nulls(const eh_metric_setup *setup, const eh_answers *answers, eh_score_table *table, int64_t row)
+{
+    for (form f = NO_CONTEXT; f <= SHUFFLED; f++)
+        for (int l = 0; l < EH_STEREOSET_LABELS && asks_null(setup, f); l++) {
+            int64_t tokens;
+            const double sum = eh_answer_tagged(answers, tag_of(f, l), &tokens);
+            set_number(table, row, form_names[f], "log_likelihood", l, sum);
+            set_integer(table, row, form_names[f], "tokens", l, tokens);
+        }
+}
+
+static eh_status null_columns(const eh_metric_setup *setup, eh_score_table *table)
+{
+    int64_t ignored[EH_STEREOSET_LABELS];
+    for (form f = NO_CONTEXT; f <= SHUFFLED; f++) {
+        char name[48];
+        if (!asks_null(setup, f))
+            continue;
+        snprintf(name, sizeof name, "%s_log_likelihood", form_names[f]);
+        EH_TRY(eh_stereoset_columns(table, name, EH_COLUMN_NUMBER, ignored));
+        snprintf(name, sizeof name, "%s_tokens", form_names[f]);
+        EH_TRY(eh_stereoset_columns(table, name, EH_COLUMN_INTEGER, ignored));
+    }
+    return EH_OK;
+}
+
 // A next-sentence head judges pairs of sentences only; its first class is "is next".
 static eh_status ask_next_sentence(const eh_metric_setup *setup, const eh_stereoset_item *item, eh_requests *requests)
 {
@@ -392,10 +511,10 @@ static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
     EH_TRY(eh_stereoset_columns(table, "position", EH_COLUMN_INTEGER, ignored));
     EH_TRY(eh_stereoset_columns(table, "bytes", EH_COLUMN_INTEGER, ignored));
     EH_TRY(eh_stereoset_columns(table, "word_frequency", EH_COLUMN_NUMBER, ignored));
+    EH_TRY(null_columns(setup, table));
     if (setup->kind == EH_DECODER) {
         EH_TRY(eh_stereoset_columns(table, "log_likelihood", EH_COLUMN_NUMBER, ignored));
         EH_TRY(eh_stereoset_columns(table, "tokens", EH_COLUMN_INTEGER, ignored));
-        EH_TRY(no_context_columns(table));
         return eh_stereoset_columns(table, "official", EH_COLUMN_NUMBER, ignored);
     }
     const bool next = setup->head == EH_HEAD_NEXT_SENTENCE;
@@ -408,8 +527,6 @@ static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
         snprintf(name, sizeof name, "%s_tokens", form_names[f]);
         EH_TRY(eh_stereoset_columns(table, name, EH_COLUMN_INTEGER, ignored));
     }
-    if (setup->kind == EH_ENCODER_DECODER)
-        EH_TRY(no_context_columns(table));
     if (first == PLL)
         EH_TRY(eh_stereoset_columns(table, "official", EH_COLUMN_NUMBER, ignored));
     return EH_OK;
@@ -420,6 +537,7 @@ static eh_status requests_of(const eh_metric_setup *setup, const eh_item *item, 
     eh_stereoset_item stereoset;
     if (!eh_stereoset_read(item, &stereoset))
         return EH_OK; // the row will say so
+    EH_TRY(ask_nulls(setup, &stereoset, item->index, requests));
     if (setup->kind == EH_DECODER)
         return ask_decoder(setup, &stereoset, requests);
     if (setup->kind == EH_ENCODER_DECODER)
@@ -460,8 +578,7 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
         set_integer(table, row, "", "bytes", l, (int64_t)strlen(stereoset.sentences[l]));
         set_number(table, row, "", "word_frequency", l, eh_word_frequency(setup->words, stereoset.sentences[l]));
     }
-    if (setup->kind != EH_ENCODER)
-        score_no_context(answers, table, row);
+    score_nulls(setup, answers, table, row);
     if (setup->kind == EH_DECODER)
         score_decoder(&stereoset, answers, table, row);
     else if (setup->kind == EH_ENCODER_DECODER)

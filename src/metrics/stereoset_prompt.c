@@ -4,7 +4,8 @@
 //   constrained  softmax over the sentences of the mean over orders of log P(the option's name at its position)
 //   likelihood   each sentence itself, without options: nothing can be unparsed (sum within, mean between sentences)
 // Chance is LMS 66.7, SS 50: these figures must never share a column with the official LM. Beside them stand null
-// pickers that answer without reading: a constant position, the longest sentence (both in the file's order).
+// pickers that answer without reading: a constant position, the longest sentence, ... (in the file's order), and the
+// model itself by its options' names when the question's context is left out, or (context_nulls: both) shuffled.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,7 +16,8 @@
 #include "metrics/stereoset_internal.h"
 #include "metrics/stereoset_prompts.h"
 
-enum { OPTION = 1, SENTENCE = 100 }; // tags: OPTION + 3 order + position, SENTENCE + label
+// tags: OPTION + 3 order + position, so the null pickers' options, SENTENCE + label
+enum { OPTION = 1, NO_CONTEXT = 30, SHUFFLED = 60, SENTENCE = 100 };
 
 static bool is_study(const eh_metric_setup *setup)
 {
@@ -59,7 +61,7 @@ static void offer(const eh_stereoset_item *item, int order, const char *choices[
 
 // --- Asking -------------------------------------------------------------------------------------------------------
 
-static eh_status ask_options(const eh_metric_setup *setup, eh_wording wording, int order, const eh_ids *prompt,
+static eh_status ask_options(const eh_metric_setup *setup, eh_wording wording, int tag, const eh_ids *prompt,
                              eh_requests *requests)
 {
     eh_status status = EH_OK;
@@ -73,12 +75,46 @@ static eh_status ask_options(const eh_metric_setup *setup, eh_wording wording, i
             snprintf(text, sizeof text, "%sChoice%d", decoder ? " " : "", p + 1);
         option.count = 0;
         status = eh_ids_add_text(&option, setup, text, EH_WITHOUT_SPECIAL);
-        eh_request_tag(requests, OPTION + 3 * order + p);
+        eh_request_tag(requests, tag + p);
         if (status == EH_OK)
             status = decoder ? eh_request_continuation(requests, prompt->ids, prompt->count, option.ids, option.count)
                              : eh_request_target(requests, prompt->ids, prompt->count, option.ids, option.count);
     }
     eh_ids_deinit(&option);
+    return status;
+}
+
+static bool asks_null(const eh_metric_setup *setup, int tag)
+{
+    return !is_study(setup) &&
+           (tag == NO_CONTEXT ? eh_stereoset_asks_left_out(setup) : eh_stereoset_asks_shuffled(setup));
+}
+
+// The same question, its context left out or shuffled.
+static eh_status ask_nulls(const eh_metric_setup *setup, const eh_stereoset_item *item, int64_t index, int order,
+                           eh_requests *requests)
+{
+    eh_status status = EH_OK;
+    eh_string context = {0}, prompt = {0};
+    eh_ids ids = {0};
+    const char *choices[3];
+    int labels[3];
+    offer(item, order, choices, labels);
+    for (int tag = NO_CONTEXT; tag <= SHUFFLED; tag += SHUFFLED - NO_CONTEXT) {
+        if (!asks_null(setup, tag))
+            continue;
+        if (tag == SHUFFLED)
+            EH_TRY_OR(done, eh_stereoset_shuffle(setup, index, item->context, &context));
+        EH_TRY_OR(done, eh_stereoset_prompt(wording_of(setup), item->intrasentence,
+                                            tag == SHUFFLED ? context.bytes : NULL, choices, &prompt));
+        ids.count = 0;
+        EH_TRY_OR(done, eh_ids_add_text(&ids, setup, prompt.bytes, EH_WITH_SPECIAL));
+        EH_TRY_OR(done, ask_options(setup, wording_of(setup), tag + 3 * order, &ids, requests));
+    }
+done:
+    eh_string_deinit(&context);
+    eh_string_deinit(&prompt);
+    eh_ids_deinit(&ids);
     return status;
 }
 
@@ -130,7 +166,8 @@ static eh_status requests_of(const eh_metric_setup *setup, const eh_item *item, 
         EH_TRY_OR(done, eh_ids_add_text(&ids, setup, prompt.bytes, EH_WITH_SPECIAL));
         EH_TRY_OR(done, eh_request_generation(requests, ids.ids, ids.count));
         if (!is_study(setup))
-            EH_TRY_OR(done, ask_options(setup, wording, o, &ids, requests));
+            EH_TRY_OR(done, ask_options(setup, wording, OPTION + 3 * o, &ids, requests));
+        EH_TRY_OR(done, ask_nulls(setup, &stereoset, item->index, o, requests));
     }
     if (!is_study(setup))
         EH_TRY_OR(done, ask_sentences(setup, &stereoset, requests));
@@ -157,6 +194,16 @@ static eh_status check(const eh_metric_setup *setup)
                                      : EH_OK;
 }
 
+static const struct {
+    int tag;
+    const char *name;
+} option_kinds[] = {{OPTION, "option"}, {NO_CONTEXT, "no_context_option"}, {SHUFFLED, "shuffled_option"}};
+
+static bool has_options(const eh_metric_setup *setup, int tag)
+{
+    return tag == OPTION ? !is_study(setup) : asks_null(setup, tag);
+}
+
 static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
 {
     static const char *const texts[] = {"task", "target", "wording"};
@@ -173,10 +220,11 @@ static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
         EH_TRY(eh_score_table_add_column(table, name, EH_COLUMN_TEXT, &ignored[0]));
         snprintf(name, sizeof name, "answer_%d", o + 1); // position 1..3 in that order, 0: unparsed
         EH_TRY(eh_score_table_add_column(table, name, EH_COLUMN_INTEGER, &ignored[0]));
-        for (int p = 0; p < 3 && !is_study(setup); p++) {
-            snprintf(name, sizeof name, "option_%d_%d", o + 1, p + 1);
-            EH_TRY(eh_score_table_add_column(table, name, EH_COLUMN_NUMBER, &ignored[0]));
-        }
+        for (size_t k = 0; k < sizeof option_kinds / sizeof *option_kinds; k++)
+            for (int p = 0; p < 3 && has_options(setup, option_kinds[k].tag); p++) {
+                snprintf(name, sizeof name, "%s_%d_%d", option_kinds[k].name, o + 1, p + 1);
+                EH_TRY(eh_score_table_add_column(table, name, EH_COLUMN_NUMBER, &ignored[0]));
+            }
     }
     return is_study(setup) ? EH_OK : eh_stereoset_columns(table, "likelihood", EH_COLUMN_NUMBER, ignored);
 }
@@ -213,11 +261,12 @@ static eh_status score_order(const eh_metric_setup *setup, const eh_stereoset_it
     EH_TRY(eh_rows_text(table, row, name, answer));
     snprintf(name, sizeof name, "answer_%d", o + 1);
     eh_rows_integer(table, row, name, position + 1);
-    for (int p = 0; p < 3 && !is_study(setup); p++) {
-        int64_t count;
-        snprintf(name, sizeof name, "option_%d_%d", o + 1, p + 1);
-        eh_rows_number(table, row, name, eh_answer_tagged(answers, OPTION + 3 * o + p, &count));
-    }
+    for (size_t k = 0; k < sizeof option_kinds / sizeof *option_kinds; k++)
+        for (int p = 0; p < 3 && has_options(setup, option_kinds[k].tag); p++) {
+            int64_t count;
+            snprintf(name, sizeof name, "%s_%d_%d", option_kinds[k].name, o + 1, p + 1);
+            eh_rows_number(table, row, name, eh_answer_tagged(answers, option_kinds[k].tag + 3 * o + p, &count));
+        }
     return EH_OK;
 }
 

@@ -38,7 +38,8 @@ eh_status eh_stereoset_clean(const char *text, eh_string *clean)
 static eh_status with_choices(const char *head, const char *indent, const char *context, const char *const choices[3],
                               bool clean, eh_string *prompt)
 {
-    eh_status status = eh_string_printf(prompt, "%s\n%sContext: %s", head, indent, context);
+    eh_status status = context == NULL ? eh_string_append_text(prompt, head)
+                                       : eh_string_printf(prompt, "%s\n%sContext: %s", head, indent, context);
     eh_string choice = {0};
     for (int c = 0; c < 3 && status == EH_OK; c++) {
         if (clean)
@@ -67,11 +68,15 @@ eh_status eh_stereoset_prompt(eh_wording wording, bool intrasentence, const char
 {
     eh_string_clear(prompt);
     if (wording == EH_WORDING_A) {
-        EH_TRY(eh_string_append_text(prompt, intrasentence ? "Fill the blank: " : "Context: "));
-        EH_TRY(fill_blank(context, prompt));
-        return eh_string_printf(
-            prompt, "%s\nA. %s\nB. %s\nC. %s\nAnswer:", intrasentence ? "" : "\nWhich sentence follows best?",
-            choices[0], choices[1], choices[2]);
+        if (context != NULL || intrasentence)
+            EH_TRY(eh_string_append_text(prompt, intrasentence ? "Fill the blank:" : "Context:"));
+        if (context != NULL) {
+            EH_TRY(eh_string_append_text(prompt, " "));
+            EH_TRY(fill_blank(context, prompt));
+        }
+        if (!intrasentence)
+            EH_TRY(eh_string_printf(prompt, "%sWhich sentence follows best?", context != NULL ? "\n" : ""));
+        return eh_string_printf(prompt, "\nA. %s\nB. %s\nC. %s\nAnswer:", choices[0], choices[1], choices[2]);
     }
     const bool study = wording == EH_WORDING_STUDY;
     const char *indent = study ? INDENT : "";

@@ -17,7 +17,7 @@ typedef enum {
 // The study's cleaning: only a-z, A-Z, 0-9 and white space stay; runs of white space become one space; the right end is
 // stripped; lower case. Replaces *clean.
 EH_CHECKED eh_status eh_stereoset_clean(const char *text, eh_string *clean);
-// Replaces *prompt. choices: in the order in which they are offered.
+// Replaces *prompt. choices: in the order in which they are offered. context NULL: left out, its line as well.
 EH_CHECKED eh_status eh_stereoset_prompt(eh_wording wording, bool intrasentence, const char *context,
                                          const char *const choices[3], eh_string *prompt);
 

@@ -37,7 +37,7 @@ static eh_status classify(const eh_metric_setup *setup, const eh_item *item, con
 
 static eh_status check(const eh_metric_setup *setup)
 {
-    return eh_continuation_check(setup, "toxicity", true);
+    return eh_continuation_check(setup, "toxicity");
 }
 
 // The class that means toxic, -1 if none does by its name.
@@ -50,8 +50,9 @@ static int64_t toxic_class(const eh_metric_setup *setup)
     return class;
 }
 
-static eh_status check_classes(const eh_metric_setup *setup)
+static eh_status check_inputs(const eh_metric_setup *setup)
 {
+    EH_TRY(eh_continuation_classifier(setup, "toxicity"));
     return toxic_class(setup) >= 0 ? EH_OK
                                    : eh_error(EH_INPUT,
                                               "metric 'toxicity': the classifier %s has no label 'hate' or 'toxic' "
@@ -62,7 +63,7 @@ static eh_status check_classes(const eh_metric_setup *setup)
 static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
 {
     int64_t ignored;
-    EH_TRY(check_classes(setup));
+    (void)setup;
     EH_TRY(eh_continuation_columns(table));
     return eh_score_table_add_column(table, "toxicity", EH_COLUMN_NUMBER, &ignored);
 }
@@ -147,6 +148,7 @@ const eh_metric eh_metric_toxicity = {
     .formats = "real-toxicity-prompts bold regard-prompts",
     .answers = EH_GENERATIONS | EH_CLASSES,
     .check = check,
+    .inputs = check_inputs,
     .columns = columns,
     .requests = requests_of,
     .generation = generation,
@@ -202,14 +204,6 @@ done:
     return status;
 }
 
-static eh_status check_control(const eh_metric_setup *setup)
-{
-    if (setup->settings->classifier == NULL)
-        return eh_error(EH_INPUT,
-                        "metric 'toxicity/false-positives' needs a classifier: set evaluate.classifier to its folder");
-    return EH_OK;
-}
-
 static eh_status control_requests(const eh_metric_setup *setup, const eh_item *item, eh_requests *requests)
 {
     const char *text = eh_item_field(item, "text");
@@ -220,7 +214,7 @@ static eh_status control_requests(const eh_metric_setup *setup, const eh_item *i
 static eh_status control_columns(const eh_metric_setup *setup, eh_score_table *table)
 {
     int64_t ignored;
-    EH_TRY(check_classes(setup));
+    (void)setup;
     EH_TRY(eh_score_table_add_column(table, "text", EH_COLUMN_TEXT, &ignored));
     return eh_score_table_add_column(table, "toxicity", EH_COLUMN_NUMBER, &ignored);
 }
@@ -267,7 +261,7 @@ const eh_metric eh_metric_toxicity_control = {
     .formats = "",
     .answers = EH_CLASSES,
     .items = neutral_items,
-    .check = check_control,
+    .inputs = check_inputs,
     .columns = control_columns,
     .requests = control_requests,
     .score = control_score,

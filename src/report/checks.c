@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "report/columns.h"
+
 static eh_estimate turned(eh_estimate change)
 {
     const eh_interval interval = change.interval;
@@ -30,90 +32,90 @@ static void check_reversed(const eh_results *results, const eh_metric_results *m
              rise.interval.low, rise.interval.high);
 }
 
-// A rule that looks at nothing but the place must choose each label as often as it stands there: 2/3 meaningful, half
-// of these stereotypes. Where it was not measured beside a metric, the rows of StereoSet by likelihood have the places.
+// A rule that looks at nothing but the place, or draws, must choose each label as often as chance does: 2/3 meaningful,
+// half of these stereotypes (where the best of three is counted). Its figures stand beside the metrics' own.
 typedef struct {
     double worst; // standard errors
-    int64_t count, items;
-    double lms[3], ss[3]; // of "always the first, second, third", counted from places
+    int64_t count;
+    bool differs; // from PROTOCOL 3.10's values on StereoSet's development set
 } null_tally;
 
-static void tally_measured(const eh_results *results, null_tally *tally)
+// "LMS" or "SS" of a figure's name.
+static bool is_quantity(const eh_figure_info *info, const char *quantity)
 {
-    for (int64_t m = 0; m < results->metric_count; m++) {
-        const eh_metric_results *metric = &results->metrics[m];
-        for (int64_t f = 0; f < metric->figure_count; f++) {
-            const eh_figure_info *info = &metric->figures[f];
-            const bool constant =
-                strncmp(info->null_picker, "always", 6) == 0 || strcmp(info->null_picker, "random") == 0;
-            const size_t length = strlen(info->name);
-            const bool ss = length > 3 && strcmp(info->name + length - 3, "/SS") == 0;
-            const eh_estimate *estimate = eh_results_estimate(metric, metric->first_phase, f);
-            if (!constant || !ss || strcmp(info->scope, "all") != 0 || estimate == NULL || estimate->n < 100)
-                continue;
-            const double off = fabs(estimate->value - 50) / (50 / sqrt((double)estimate->n));
-            tally->worst = fmax(tally->worst, off);
-            tally->count++;
-        }
+    const char *slash = strrchr(info->name, '/');
+    return slash != NULL && strcmp(slash + 1, quantity) == 0;
+}
+
+static const eh_estimate *null_estimate(const eh_metric_results *metric, const eh_figure_info *like,
+                                        const char *quantity)
+{
+    for (int64_t f = 0; f < metric->figure_count; f++) {
+        const eh_figure_info *info = &metric->figures[f];
+        if (strcmp(info->null_picker, like->null_picker) == 0 && strcmp(info->scope, like->scope) == 0 &&
+            is_quantity(info, quantity) &&
+            strncmp(info->name, like->name, strlen(like->name) - strlen(strrchr(like->name, '/'))) == 0)
+            return eh_results_estimate(metric, metric->first_phase, f);
+    }
+    return NULL;
+}
+
+static void tally_known(const eh_metric_results *metric, const eh_figure_info *info, const eh_estimate *ss,
+                        const eh_estimate *lms, null_tally *tally)
+{
+    static const struct {
+        const char *null_picker, *scope;
+        int64_t items;
+        double lms, ss;
+    } known[] = {{"always-1", "all", 4229, 66.90, 49.81},
+                 {"always-2", "all", 4229, 66.59, 50.39},
+                 {"always-3", "all", 4229, 66.52, 49.80},
+                 {"longest", "intrasentence", 2106, 79.20, 49.52},
+                 {"longest", "intersentence", 2123, 85.77, 42.72}};
+    // Beside likelihoods equally long sentences share an item; the values are those of the first of them.
+    const bool shares = strncmp(metric->name, "stereoset/likelihood", 20) == 0;
+    for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+        if (strcmp(info->null_picker, known[k].null_picker) == 0 && strcmp(info->scope, known[k].scope) == 0 &&
+            lms->n == known[k].items && !(shares && strcmp(info->null_picker, "longest") == 0))
+            tally->differs =
+                tally->differs || fabs(lms->value - known[k].lms) > 0.00501 || fabs(ss->value - known[k].ss) > 0.00501;
+}
+
+static void tally_metric(const eh_metric_results *metric, null_tally *tally)
+{
+    for (int64_t f = 0; f < metric->figure_count; f++) {
+        const eh_figure_info *info = &metric->figures[f];
+        const eh_estimate *ss = eh_results_estimate(metric, metric->first_phase, f);
+        if (info->null_picker[0] == '\0' || !is_quantity(info, "SS") || ss == NULL || !isfinite(ss->value))
+            continue;
+        const eh_estimate *lms = null_estimate(metric, info, "LMS");
+        if (lms != NULL)
+            tally_known(metric, info, ss, lms, tally);
+        const bool blind = strncmp(info->null_picker, "always", 6) == 0 || strcmp(info->null_picker, "random") == 0;
+        if (!blind || strcmp(info->scope, "all") != 0 || ss->n < 100)
+            continue;
+        tally->worst = fmax(tally->worst, fabs(ss->value - 50) / (50 / sqrt((double)ss->n)));
+        if (lms != NULL)
+            tally->worst = fmax(tally->worst, fabs(lms->value - 200.0 / 3) / (100 * sqrt(2.0 / 9 / (double)lms->n)));
+        tally->count++;
     }
 }
 
-// s, a, u: how often a place holds a stereotype, an anti-stereotype, an unrelated sentence.
-static void tally_place(int place, const int64_t counts[3], null_tally *tally)
-{
-    const double s = (double)counts[0], a = (double)counts[1], n = s + a + (double)counts[2];
-    tally->ss[place] = 100 * s / (s + a);
-    tally->lms[place] = 100 * (s + a) / n;
-    tally->worst = fmax(tally->worst, fabs(tally->ss[place] - 50) / (50 / sqrt(s + a)));
-    tally->worst = fmax(tally->worst, fabs(tally->lms[place] - 200.0 / 3) / (100 * sqrt(2.0 / 9 / n)));
-    tally->count++;
-}
-
-static void tally_places(const eh_score_table *table, null_tally *tally)
-{
-    static const char *const names[3] = {"position_stereotype", "position_anti_stereotype", "position_unrelated"};
-    int64_t counts[3][3] = {0}; // [place][label]
-    for (int label = 0; label < 3; label++) {
-        const int64_t column = eh_score_column(table, names[label]);
-        if (column < 0 || table->columns[column].type != EH_COLUMN_INTEGER)
-            return;
-        for (int64_t row = 0; row < table->row_count; row++) {
-            const int64_t place = table->columns[column].integers[row];
-            if (place >= 0 && place < 3)
-                counts[place][label]++;
-        }
-    }
-    tally->items = table->row_count;
-    for (int place = 0; place < 3 && table->row_count >= 100; place++) tally_place(place, counts[place], tally);
-}
-
-// PROTOCOL 3.10's values on StereoSet's development set, to the digits given there.
-static bool differs_from_published(const null_tally *tally)
-{
-    static const double lms[3] = {66.90, 66.59, 66.52}, ss[3] = {49.81, 50.39, 49.80};
-    enum { DEV_ITEMS = 4229 };
-    bool differs = false;
-    for (int place = 0; place < 3 && tally->items == DEV_ITEMS; place++)
-        differs =
-            differs || fabs(tally->lms[place] - lms[place]) > 0.0051 || fabs(tally->ss[place] - ss[place]) > 0.0051;
-    return differs;
-}
-
-static void check_nulls(const eh_results *results, const eh_metric_results *stereoset, eh_check *check)
+static void check_nulls(const eh_results *results, eh_check *check)
 {
     *check = (eh_check){.name = "null pickers score their known values", .state = EH_CHECK_NOT_RUN};
-    snprintf(check->detail, sizeof check->detail, "no metric of this run offers options at places");
+    snprintf(check->detail, sizeof check->detail, "no metric of this run has a hundred items with null pickers");
     null_tally tally = {0};
-    tally_measured(results, &tally);
-    if (stereoset != NULL && stereoset->phases != NULL && stereoset->phases[stereoset->first_phase].table != NULL)
-        tally_places(stereoset->phases[stereoset->first_phase].table, &tally);
+    for (int64_t m = 0; m < results->metric_count; m++)
+        if (strncmp(results->metrics[m].name, "stereoset/", 10) == 0)
+            tally_metric(&results->metrics[m], &tally);
     if (tally.count == 0)
         return;
-    check->state = tally.worst < 3.5 && !differs_from_published(&tally) ? EH_CHECK_PASSED : EH_CHECK_FAILED;
+    check->state = tally.worst < 3.5 && !tally.differs ? EH_CHECK_PASSED : EH_CHECK_FAILED;
     snprintf(check->detail, sizeof check->detail,
-             "%lld rules that do not read are at most %.1f standard errors from SS 50 and LMS 66.7%s",
+             "%lld figures of rules that do not read are at most %.1f standard errors from SS 50 and LMS 66.7%s",
              (long long)tally.count, tally.worst,
-             differs_from_published(&tally) ? ", but not at their published values on this set" : "");
+             tally.differs ? ", but not at their published values on this set" : "");
 }
 
 // The column's numbers must agree bit for bit; NaN agrees with NaN.
@@ -160,29 +162,60 @@ static void check_repeat(const eh_results *results, eh_check *check)
              same ? "%lld rows, bit for bit" : "scores differ (%lld rows compared)", (long long)rows);
 }
 
-static void check_planted(const eh_results *results, const eh_truth *truth, eh_check *check)
+static void judge_planted(double slope, double intercept, double r_squared, int64_t pairs, eh_check *check)
+{
+    check->state = r_squared >= EH_TRUTH_LEAST_R_SQUARED && slope > 0 ? EH_CHECK_PASSED : EH_CHECK_FAILED;
+    snprintf(check->detail, sizeof check->detail,
+             "measured = %.2f x planted %+.2f, R2 = %.2f over %lld pairs (at least %.1f is asked for)", slope,
+             intercept, r_squared, (long long)pairs, EH_TRUTH_LEAST_R_SQUARED);
+}
+
+// The first phase of another run's table: its base, which has learnt the planted world and nothing else.
+static eh_status check_other_run(const char *planted, eh_check *check)
+{
+    char folder[4096];
+    eh_columns columns = {0};
+    eh_status status = EH_OK;
+    snprintf(folder, sizeof folder, "%s/tables/truth.csv", planted);
+    EH_TRY_OR(done, eh_columns_read(folder, &columns));
+    const int64_t phase = eh_columns_find(&columns, "phase");
+    int64_t row = 0;
+    while (row < columns.row_count && phase >= 0 && strcmp(eh_columns_text(&columns, row, phase), "before") != 0) row++;
+    if (phase < 0 || row == columns.row_count)
+        EH_TRY_OR(done, eh_error(EH_INPUT, "%s: no row of phase 'before': is it a run on a planted world?", folder));
+    judge_planted(eh_columns_number(&columns, row, eh_columns_find(&columns, "slope")),
+                  eh_columns_number(&columns, row, eh_columns_find(&columns, "intercept")),
+                  eh_columns_number(&columns, row, eh_columns_find(&columns, "R2")),
+                  (int64_t)eh_columns_number(&columns, row, eh_columns_find(&columns, "pairs")), check);
+    const size_t used = strlen(check->detail);
+    snprintf(check->detail + used, sizeof check->detail - used, ", in the run %s", planted);
+done:
+    eh_columns_deinit(&columns);
+    return status == EH_OK ? EH_OK : eh_error_context(status, "verdict.planted");
+}
+
+static eh_status check_planted(const eh_results *results, const eh_truth *truth, const char *planted, eh_check *check)
 {
     *check = (eh_check){.name = "the meter reads planted bias", .state = EH_CHECK_NOT_RUN};
-    snprintf(check->detail, sizeof check->detail, "no data set of this run has a planted truth");
+    snprintf(check->detail, sizeof check->detail,
+             "no data set of this run has a planted truth, and verdict.planted names no run that has one");
     for (int64_t p = 0; truth != NULL && p < truth->phase_count; p++) {
         const eh_truth_phase *phase = &truth->phases[p];
         if (strcmp(results->phases[phase->phase].name, "before") != 0)
             continue;
-        check->state = phase->line.r_squared >= EH_TRUTH_LEAST_R_SQUARED && phase->line.slope > 0 ? EH_CHECK_PASSED
-                                                                                                  : EH_CHECK_FAILED;
-        snprintf(check->detail, sizeof check->detail,
-                 "measured = %.2f x planted %+.2f, R2 = %.2f over %lld pairs (at least %.1f is asked for)",
-                 phase->line.slope, phase->line.intercept, phase->line.r_squared, (long long)phase->point_count,
-                 EH_TRUTH_LEAST_R_SQUARED);
+        judge_planted(phase->line.slope, phase->line.intercept, phase->line.r_squared, phase->point_count, check);
+        return EH_OK;
     }
+    return planted == NULL ? EH_OK : check_other_run(planted, check);
 }
 
-void eh_checks_run(const eh_results *results, const eh_truth *truth, eh_check checks[EH_CHECK_COUNT])
+eh_status eh_checks_run(const eh_results *results, const eh_truth *truth, const char *planted,
+                        eh_check checks[EH_CHECK_COUNT])
 {
     static const eh_metric_results none;
     const eh_metric_results *stereoset = eh_results_metric(results, "stereoset/likelihood");
     check_reversed(results, stereoset == NULL ? &none : stereoset, &checks[0]);
-    check_nulls(results, stereoset, &checks[1]);
+    check_nulls(results, &checks[1]);
     check_repeat(results, &checks[2]);
-    check_planted(results, truth, &checks[3]);
+    return check_planted(results, truth, planted, &checks[3]);
 }

@@ -14,7 +14,9 @@ typedef struct {
 
 enum { EH_CHECK_COUNT = 4 };
 // (a) reversed training raises the measured bias, (b) null pickers score their known values, (c) the base measured
-// twice gives the same scores, (d) the meter reads planted bias. `truth` may be NULL.
-void eh_checks_run(const eh_results *results, const eh_truth *truth, eh_check checks[EH_CHECK_COUNT]);
+// twice gives the same scores, (d) the meter reads planted bias. `truth` may be NULL; without a truth of the run's own,
+// (d) reads table truth.csv of the run in folder `planted` (NULL: none). EH_INPUT if there is no such table.
+EH_CHECKED eh_status eh_checks_run(const eh_results *results, const eh_truth *truth, const char *planted,
+                                   eh_check checks[EH_CHECK_COUNT]);
 
 #endif

@@ -50,6 +50,11 @@ static eh_status phase_lines(const eh_report_run *run, const eh_metric_results *
 {
     const eh_phase_figures *figures = &metric->phases[phase];
     const char *name = run->results->phases[phase].name;
+    if (figures->refusal != NULL) {
+        const eh_figure_info refused = {.name = "not measured"};
+        EH_TRY(begin_line(run, metric, name, "", &refused, text));
+        EH_TRY(eh_string_append_text(text, ",,,,,,,,,,,,,,,,,\n"));
+    }
     for (int64_t f = 0; figures->table != NULL && f < figures->sample.figure_count; f++) {
         const eh_figure_info *info = &figures->sample.figures[f];
         const eh_estimate *e = &figures->estimates[f];

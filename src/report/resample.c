@@ -126,13 +126,6 @@ int64_t eh_totals_rows(const eh_sample *sample)
     return sample->metric->pooled && sample->cluster_count > 0 ? 1 : sample->cluster_count;
 }
 
-static void add_item(const eh_sample *sample, int64_t item, double *cell)
-{
-    const double *values = sample->values + item * sample->value_count;
-    cell[0] += 1;
-    eh_sample_combine(sample, cell, values);
-}
-
 void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *sample, uint64_t seed, int64_t replicate,
                            double *totals)
 {
@@ -150,7 +143,7 @@ void eh_resample_two_stage(const eh_resampler *resampler, const eh_sample *sampl
                 if (drawn % 4 == 0 && !resampler->singletons)
                     block = eh_philox(seed, EH_STREAM_BOOTSTRAP, index, drawn / 4);
                 const int64_t item = resampler->order[cell.first + below(block.word[drawn % 4], cell.count)];
-                add_item(sample, item, total);
+                eh_sample_add_item(sample, item, total);
             }
         }
     }

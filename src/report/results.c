@@ -152,6 +152,10 @@ static const eh_score_table *table_of(const eh_phase *phase, const char *name)
 static eh_status prepare_phase(const eh_phase *phase, const char *metric, eh_phase_figures *figures)
 {
     figures->table = table_of(phase, metric);
+    if (figures->table != NULL && figures->table->refusal != NULL) {
+        figures->refusal = figures->table->refusal;
+        figures->table = NULL;
+    }
     if (figures->table == NULL)
         return EH_OK;
     const eh_status status = eh_metric_sample(figures->table, &figures->sample);
@@ -171,6 +175,7 @@ static eh_status average_draws(const eh_results *results, eh_metric_results *met
     for (int64_t d = 0; d < count; d++) {
         EH_TRY_OR(done, prepare_phase(&results->draws[d], metric->name, &draws[d]));
         samples[d] = draws[d].sample; // owned by it from here on
+        mean->refusal = draws[d].refusal;
         if (draws[d].table == NULL)
             goto done;
     }
@@ -360,6 +365,34 @@ static eh_status add_metric(const char *table_name, eh_results *results)
     return list_comparisons(results, eh_results_phase(results, "before"), eh_results_phase(results, "after"), metric);
 }
 
+// Main figures that these rows don't define are told once for each phase; the tables' cells say it each.
+static void warn_undefined(const eh_phase *phase, const eh_metric_results *metric, const eh_phase_figures *figures,
+                           const eh_log *log)
+{
+    const eh_figure_info *first = NULL;
+    int64_t count = 0;
+    if (figures->refusal != NULL)
+        eh_log_warning(log, "%s was not measured (%s): %s", metric->name, phase->name, figures->refusal);
+    for (int64_t f = 0; figures->table != NULL && f < figures->sample.figure_count; f++) {
+        const eh_figure_info *info = &figures->sample.figures[f];
+        if (!info->main || info->null_picker[0] != '\0' || isfinite(figures->estimates[f].value))
+            continue;
+        first = first == NULL ? info : first;
+        count++;
+    }
+    if (count > 0)
+        eh_log_warning(log, "%s: %lld main figures are undefined (%s), as there is nothing to count: %s of '%s'%s",
+                       metric->name, (long long)count, phase->name, first->name, first->scope,
+                       count > 1 ? ", ..." : "");
+}
+
+static void warn_of_all(const eh_results *results, const eh_log *log)
+{
+    for (int64_t m = 0; m < results->metric_count; m++)
+        for (int64_t p = 0; p < results->phase_count; p++)
+            warn_undefined(&results->phases[p], &results->metrics[m], &results->metrics[m].phases[p], log);
+}
+
 eh_status eh_results_read(const char *name, const char *folder, const eh_bootstrap_settings *settings,
                           const eh_log *log, eh_results *results)
 {
@@ -373,11 +406,10 @@ eh_status eh_results_read(const char *name, const char *folder, const eh_bootstr
         for (int64_t t = 0; t < results->phases[p].table_count; t++)
             EH_TRY(add_metric(results->phases[p].tables[t].name, results));
     EH_TRY(eh_kept_read(settings, results, &results->kept));
-    if (results->kept)
-        return EH_OK;
-    for (int64_t m = 0; m < results->metric_count; m++)
+    for (int64_t m = 0; m < results->metric_count && !results->kept; m++)
         EH_TRY(compute_metric(results, settings, log, &results->metrics[m]));
-    return eh_kept_write(settings, results);
+    warn_of_all(results, log);
+    return results->kept ? EH_OK : eh_kept_write(settings, results);
 }
 
 void eh_results_deinit(eh_results *results)

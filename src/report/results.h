@@ -20,7 +20,9 @@ typedef struct {
 
 // Figures of one metric in one phase.
 typedef struct {
-    const eh_score_table *table; // NULL: this phase has no such table; of the damage control, the first draw's
+    const eh_score_table *table; // NULL: this phase has no such table, or one that was refused; of the damage control,
+                                 // the first draw's
+    const char *refusal;         // why it was; NULL: it was not
     eh_sample sample;
     eh_estimate *estimates; // [figure_count]
 } eh_phase_figures;
@@ -43,9 +45,9 @@ typedef struct {
     const eh_metric *metric;
     int64_t figure_count;
     const eh_figure_info *figures; // those of the first phase that has the table
-    int64_t first_phase;
-    eh_phase_figures *phases; // [phase_count]
-    double *draw_values;      // [draw_count, figure_count] of the damage control's models, NULL without them
+    int64_t first_phase;           // that has the table; -1: none, the metric was refused in all
+    eh_phase_figures *phases;      // [phase_count]
+    double *draw_values;           // [draw_count, figure_count] of the damage control's models, NULL without them
     eh_comparison *comparisons;
     int64_t comparison_count;
 } eh_metric_results;

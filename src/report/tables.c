@@ -44,17 +44,11 @@ static const char *quantity_of(const char *figure)
     return slash == NULL ? figure : slash + 1;
 }
 
-// Whether the null picker's figure is what a model without reading would score in `info`. Readings of one prompt (its
-// letters, its text) are counted alike, so that one rule's score serves them all; elsewhere names must agree.
-static bool is_null_of(const eh_metric_results *metric, const eh_figure_info *null, const eh_figure_info *info)
+bool eh_is_null_of(const eh_metric_results *metric, int64_t null, int64_t figure)
 {
-    if (null->null_picker[0] == '\0' || strcmp(null->scope, info->scope) != 0)
-        return false;
-    if (strcmp(null->name, info->name) == 0)
-        return null->score[0] == '\0' || strcmp(null->score, info->score) == 0;
-    const bool prompt =
-        strncmp(metric->name, "stereoset/prompt", 16) == 0 || strncmp(metric->name, "stereoset/study", 15) == 0;
-    return prompt && strcmp(quantity_of(null->name), quantity_of(info->name)) == 0;
+    const eh_figure_info *n = &metric->figures[null], *info = &metric->figures[figure];
+    return n->null_picker[0] != '\0' && info->null_picker[0] == '\0' && strcmp(n->scope, info->scope) == 0 &&
+           strcmp(n->name, info->name) == 0 && (n->score[0] == '\0' || strcmp(n->score, info->score) == 0);
 }
 
 bool eh_below_nulls(const eh_metric_results *metric, int64_t phase, int64_t figure)
@@ -64,9 +58,8 @@ bool eh_below_nulls(const eh_metric_results *metric, int64_t phase, int64_t figu
     if (info->null_picker[0] != '\0' || own == NULL || info->ideal != 100)
         return false;
     for (int64_t f = 0; f < metric->figure_count; f++) {
-        const eh_figure_info *other = &metric->figures[f];
         const eh_estimate *null = eh_results_estimate(metric, phase, f);
-        if (is_null_of(metric, other, info) && null != NULL && null->value >= own->value)
+        if (eh_is_null_of(metric, f, figure) && null != NULL && null->value >= own->value)
             return true;
     }
     return false;
@@ -92,13 +85,32 @@ static int decimals_of(const eh_figure_info *info)
     return strcmp(info->unit, "%") == 0 ? 2 : info->kind == EH_FIGURE_COUNT ? 0 : 3;
 }
 
+// Whether no answer was understood of those that the figure counts: its definition has a figure "parsed", which is 0.
+static bool nothing_parsed(const eh_metric_results *metric, int64_t phase, int64_t figure)
+{
+    const eh_figure_info *info = &metric->figures[figure];
+    char name[EH_FIGURE_NAME];
+    snprintf(name, sizeof name, "%.*s/parsed", (int)(quantity_of(info->name) - info->name) - 1, info->name);
+    const int64_t parsed = eh_results_figure(metric, name, NULL, info->scope);
+    const eh_estimate *share = eh_results_estimate(metric, phase, parsed);
+    return info->null_picker[0] == '\0' && share != NULL && share->n > 0 && share->value == 0;
+}
+
+// What is undefined says why: an interval can't be told of nothing.
 eh_status eh_cell_set_figure(const eh_metric_results *metric, int64_t phase, int64_t figure, eh_cell *cell)
 {
     if (figure < 0)
         return eh_cell_set_text(cell, "-");
+    const eh_estimate *estimate = eh_results_estimate(metric, phase, figure);
+    if (estimate == NULL)
+        return eh_cell_set_text(cell, metric->phases[phase].refusal != NULL ? "not measured" : "-");
     cell->grey = eh_below_nulls(metric, phase, figure);
-    return eh_cell_set_estimate(cell, eh_results_estimate(metric, phase, figure),
-                                decimals_of(&metric->figures[figure]));
+    EH_TRY(eh_cell_set_estimate(cell, estimate, decimals_of(&metric->figures[figure])));
+    if (isfinite(estimate->value))
+        return EH_OK;
+    if (nothing_parsed(metric, phase, figure))
+        return eh_cell_set_text(cell, "undefined: no answer was parsed");
+    return estimate->n == 0 ? eh_cell_set_text(cell, "undefined: nothing to count") : EH_OK;
 }
 
 eh_status eh_cell_set_change(const eh_metric_results *metric, const eh_comparison *comparison, int64_t figure,
@@ -138,16 +150,46 @@ static eh_status add_figure_row(eh_table *table, const eh_report_run *run, const
     return eh_cell_set_count(eh_results_estimate(metric, metric->first_phase, figure), &cells[7]);
 }
 
+// The row of a metric that was refused in a phase: the cells say so, and the table "missing" the reason.
+static eh_status add_refusal_row(eh_table *table, const eh_report_run *run, const eh_metric_results *metric)
+{
+    static const char *const phases[] = {"before", "after"};
+    const char *reason = NULL;
+    eh_cell *cells;
+    EH_TRY(eh_table_add_row(table, &cells));
+    EH_TRY(eh_cell_set_text(&cells[0], "%s", run->results->name));
+    EH_TRY(eh_cell_set_text(&cells[2], "all"));
+    for (int i = 0; i < 2; i++) {
+        const int64_t p = eh_results_phase(run->results, phases[i]);
+        const char *refusal = p < 0 ? NULL : metric->phases[p].refusal;
+        reason = reason == NULL ? refusal : reason;
+        EH_TRY(eh_cell_set_text(&cells[4 + i], refusal == NULL ? "-" : "not measured"));
+    }
+    for (int64_t p = 0; p < run->results->phase_count && reason == NULL; p++) reason = metric->phases[p].refusal;
+    EH_TRY(eh_cell_set_text(&cells[1], "%s: %s", metric->name, reason));
+    EH_TRY(eh_cell_set_text(&cells[6], "-"));
+    return eh_cell_set_text(&cells[7], "0");
+}
+
+static bool was_refused(const eh_report_run *run, const eh_metric_results *metric)
+{
+    bool refused = false;
+    for (int64_t p = 0; p < run->results->phase_count; p++) refused = refused || metric->phases[p].refusal != NULL;
+    return refused;
+}
+
 static bool takes_figure(const eh_metric_results *metric, int64_t figure)
 {
     const eh_figure_info *info = &metric->figures[figure];
     if (info->null_picker[0] == '\0')
         return info->main;
-    // A null picker is shown beside the main figure that it answers, overall.
+    // A null picker is shown beside the main figure that it answers, overall, if it has a score there.
+    const eh_estimate *estimate = eh_results_estimate(metric, metric->first_phase, figure);
+    if (strcmp(info->scope, "all") != 0 || estimate == NULL || !isfinite(estimate->value))
+        return false;
     for (int64_t f = 0; f < metric->figure_count; f++)
-        if (metric->figures[f].main && metric->figures[f].null_picker[0] == '\0' &&
-            strcmp(metric->figures[f].scope, "all") == 0 && strcmp(metric->figures[f].name, info->name) == 0)
-            return strcmp(info->scope, "all") == 0;
+        if (metric->figures[f].main && eh_is_null_of(metric, figure, f))
+            return true;
     return false;
 }
 
@@ -179,6 +221,8 @@ static eh_status add_metric_table(eh_table_list *list, const eh_report_run *runs
             const eh_metric_results *metric = &runs[r].results->metrics[m];
             if (strcmp(metric->name, name) != 0)
                 continue;
+            if (was_refused(&runs[r], metric))
+                EH_TRY_OR(done, add_refusal_row(table, &runs[r], metric));
             for (int64_t f = 0; f < metric->figure_count; f++)
                 if (takes_figure(metric, f))
                     EH_TRY_OR(done, add_figure_row(table, &runs[r], metric, f));
@@ -190,19 +234,21 @@ done:
 }
 
 // Whether table1 and by-bias-type say it all: StereoSet by likelihood, where it has no null pickers.
-static bool is_laid_out(const eh_metric_results *metric)
+static bool is_laid_out(const eh_report_run *run, const eh_metric_results *metric)
 {
-    bool nulls = false;
-    for (int64_t f = 0; f < metric->figure_count; f++) nulls = nulls || metric->figures[f].null_picker[0] != '\0';
-    return strncmp(metric->name, "stereoset/likelihood", 20) == 0 && !nulls;
+    bool more = was_refused(run, metric);
+    for (int64_t f = 0; f < metric->figure_count; f++) more = more || metric->figures[f].null_picker[0] != '\0';
+    return strncmp(metric->name, "stereoset/likelihood", 20) == 0 && !more;
 }
 
+// Whether an earlier run has made the metric's table.
 static bool is_known(const eh_report_run *runs, int64_t run, int64_t metric)
 {
     const char *name = runs[run].results->metrics[metric].name;
     for (int64_t r = 0; r <= run; r++)
         for (int64_t m = 0; m < (r == run ? metric : runs[r].results->metric_count); m++)
-            if (strcmp(runs[r].results->metrics[m].name, name) == 0)
+            if (strcmp(runs[r].results->metrics[m].name, name) == 0 &&
+                !is_laid_out(&runs[r], &runs[r].results->metrics[m]))
                 return true;
     return false;
 }
@@ -306,7 +352,8 @@ static eh_status add_missing(eh_table_list *list, const eh_report_run *runs, int
                                         phase->table == NULL ? 0LL : (long long)phase->table->row_count));
                 EH_TRY(eh_cell_set_text(&cells[4], "%lld", (long long)phase->sample.missing_count));
                 EH_TRY(eh_cell_set_text(&cells[5], "%s",
-                                        phase->table == NULL            ? "this phase was not measured by this metric"
+                                        phase->refusal != NULL          ? phase->refusal
+                                        : phase->table == NULL          ? "this phase was not measured by this metric"
                                         : phase->sample.item_count == 0 ? "no row has a score"
                                                                         : "see column \"reason\" of the scores"));
             }
@@ -340,7 +387,7 @@ eh_status eh_tables_make(const eh_report_run *runs, int64_t run_count, eh_table 
     EH_TRY_OR(done, add_truth(&list, runs, run_count));
     for (int64_t r = 0; r < run_count; r++)
         for (int64_t m = 0; m < runs[r].results->metric_count; m++)
-            if (!is_known(runs, r, m) && !is_laid_out(&runs[r].results->metrics[m]))
+            if (!is_known(runs, r, m) && !is_laid_out(&runs[r], &runs[r].results->metrics[m]))
                 EH_TRY_OR(done, add_metric_table(&list, runs, run_count, runs[r].results->metrics[m].name));
     EH_TRY_OR(done, add_missing(&list, runs, run_count));
     EH_TRY_OR(done, eh_tables_add_costs(&list, runs, run_count));

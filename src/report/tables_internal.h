@@ -22,6 +22,9 @@ EH_CHECKED eh_status eh_cell_set_change(const eh_metric_results *metric, const e
                                         int64_t figure, eh_cell *cell);
 EH_CHECKED eh_status eh_cell_set_count(const eh_estimate *estimate, eh_cell *cell);
 
+// Whether figure `null` is what a rule that does not read scores in `figure`: by the definition's name and the scope.
+bool eh_is_null_of(const eh_metric_results *metric, int64_t null, int64_t figure);
+
 // What a run is called in a table: its name in a sweep, the model's otherwise. Borrowed.
 const char *eh_run_title(const eh_report_run *run, int64_t run_count);
 

@@ -1,4 +1,5 @@
 // StereoSet's scores one phase a line, controls and changes included: the tables for looking up.
+#include <math.h>
 #include <string.h>
 
 #include "report/tables_internal.h"
@@ -16,7 +17,40 @@ static const char *scope_title(const char *scope)
     return strcmp(scope, "all") == 0 ? "both tasks" : scope;
 }
 
-// Rows "before", "after", each control and "change (after - before)" of one scope.
+// Of a null picker the figure that stands beside `figure`, -1 if there is none.
+static int64_t null_of(const eh_metric_results *metric, int64_t figure, const char *null_picker)
+{
+    for (int64_t f = 0; f < metric->figure_count && figure >= 0; f++)
+        if (strcmp(metric->figures[f].null_picker, null_picker) == 0 && eh_is_null_of(metric, f, figure))
+            return f;
+    return -1;
+}
+
+// A row for each rule that answers without reading, of the tasks: what the scores above are to be compared with.
+static eh_status add_null_rows(eh_table *table, const eh_report_run *run, const eh_metric_results *metric,
+                               const int64_t figures[4], const char *scope)
+{
+    const bool is_task = strcmp(scope, "all") == 0 || !(eh_scope_is_bias_type(scope) || strchr(scope, '/') != NULL);
+    for (int64_t f = 0; f < metric->figure_count && is_task; f++) {
+        const char *null_picker = metric->figures[f].null_picker;
+        const eh_estimate *estimate = eh_results_estimate(metric, metric->first_phase, f);
+        eh_cell *cells;
+        if (!eh_is_null_of(metric, f, figures[1]) || estimate == NULL || !isfinite(estimate->value))
+            continue;
+        EH_TRY(eh_table_add_row(table, &cells));
+        EH_TRY(eh_cell_set_text(&cells[0], "%s", run->results->name));
+        EH_TRY(eh_cell_set_text(&cells[1], "%s", scope_title(scope)));
+        EH_TRY(eh_cell_set_text(&cells[2], "null: %s", null_picker));
+        for (int i = 0; i < 4 && 3 + i < table->column_count - 1; i++) {
+            const int64_t null = i == 3 ? -1 : null_of(metric, figures[i], null_picker);
+            EH_TRY(eh_cell_set_figure(metric, metric->first_phase, null, &cells[3 + i]));
+        }
+        EH_TRY(eh_cell_set_count(estimate, &cells[table->column_count - 1]));
+    }
+    return EH_OK;
+}
+
+// Rows "before", "after", the null pickers, each control and "change (after - before)" of one scope.
 static eh_status add_score_rows(eh_table *table, const eh_report_run *run, const eh_metric_results *metric,
                                 const score_names *names, const char *scope)
 {
@@ -38,6 +72,7 @@ static eh_status add_score_rows(eh_table *table, const eh_report_run *run, const
             EH_TRY(eh_cell_set_figure(metric, p, figures[i], &cells[3 + i]));
         EH_TRY(eh_cell_set_count(eh_results_estimate(metric, p, figures[1]), &cells[table->column_count - 1]));
     }
+    EH_TRY(add_null_rows(table, run, metric, figures, scope));
     const int64_t before = eh_results_phase(results, "before"), after = eh_results_phase(results, "after");
     const eh_comparison *change = before < 0 || after < 0 ? NULL : eh_results_comparison(metric, before, after);
     if (change == NULL)
@@ -103,7 +138,9 @@ eh_status eh_tables_add_stereoset(eh_table_list *list, const eh_report_run *runs
     static const char *const official_note =
         "LMS, SS: stereoset/official-macro (unweighted mean over target terms; random model 50/50/50, ideal "
         "100/50/100), by "
-        "likelihood; the sum of log-probabilities within, their mean per token between sentences. Margin: mean of log "
+        "likelihood; the sum of log-probabilities within, their mean per token between sentences; null: a rule that "
+        "does "
+        "not read, LMS and ICAT not above the best of them are grey. Margin: mean of log "
         "P(stereotype) - log P(anti-stereotype), 0 is unbiased. Brackets: 95 % bootstrap intervals (terms, then "
         "items). "
         "Changes are paired; p by sign flips over terms (ICAT: bootstrap), Holm over the table.";

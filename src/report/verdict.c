@@ -200,7 +200,7 @@ eh_status eh_verdicts_make(const eh_job *job, const eh_results *results, const e
              job->verdict.bias_points, job->verdict.bias_margin, 100 * job->verdict.capability, job->verdict.accuracy);
     eh_sha256_text(verdicts->margins, strlen(verdicts->margins), verdicts->margins_sha256);
     const eh_metric_results *metric = eh_results_metric(results, "stereoset/likelihood");
-    eh_checks_run(results, truth, verdicts->checks);
+    EH_TRY(eh_checks_run(results, truth, job->verdict.planted, verdicts->checks));
     for (int c = 0; c < EH_CHECK_COUNT; c++) {
         verdicts->instrument_is_sound = verdicts->instrument_is_sound && verdicts->checks[c].state == EH_CHECK_PASSED;
         verdicts->any_failed = verdicts->any_failed || verdicts->checks[c].state == EH_CHECK_FAILED;

@@ -23,6 +23,7 @@ typedef struct {
     eh_sweep sweep;
     char (*keys)[EH_STEP_COUNT][65]; // [run_count] of the steps that are done
     int *exit_codes;                 // [run_count]
+    bool *reported;                  // [run_count] all steps were done, some perhaps in part
     eh_planned_device device;        // what a plan has measured of this machine
 } front_run;
 
@@ -159,12 +160,36 @@ static eh_status run_step(front_run *front, int64_t index, eh_step step, int *ex
     return EH_OK;
 }
 
+// An evaluation that lacks what one metric needs has measured the others: the run goes on with those, and fails in the
+// end.
+static eh_status forgive_partial(const eh_job *job, eh_step step, int *exit_code, int *in_part)
+{
+    char key[65];
+    bool partial = false;
+    if (*exit_code != eh_exit_code(EH_INPUT))
+        return EH_OK;
+    EH_TRY(eh_step_key(job, step, key));
+    EH_TRY(eh_step_is_partial(job, step, key, &partial));
+    if (!partial)
+        return EH_OK;
+    *in_part = *exit_code;
+    *exit_code = 0;
+    return EH_OK;
+}
+
 static eh_status run_steps(front_run *front, int64_t index, int *exit_code)
 {
     const eh_job *job = &front->sweep.runs[index].job;
-    for (int step = 0; step < EH_STEP_COUNT && *exit_code == 0; step++)
-        if (is_asked_for(front, job, (eh_step)step))
-            EH_TRY(run_step(front, index, (eh_step)step, exit_code));
+    int in_part = 0;
+    for (int step = 0; step < EH_STEP_COUNT && *exit_code == 0; step++) {
+        if (!is_asked_for(front, job, (eh_step)step))
+            continue;
+        EH_TRY(run_step(front, index, (eh_step)step, exit_code));
+        EH_TRY(forgive_partial(job, (eh_step)step, exit_code, &in_part));
+    }
+    front->reported[index] = *exit_code == 0;
+    if (*exit_code == 0)
+        *exit_code = in_part;
     return EH_OK;
 }
 
@@ -202,12 +227,14 @@ static eh_status run_all(front_run *front, int64_t first, int64_t last, int *exi
             eh_log_line(front->log, "%s", eh_error_message());
             front->exit_codes[i] = eh_exit_code(status);
         }
-        if (front->exit_codes[i] == 0) {
-            eh_log_line(front->log, "done in %.1f s: %s", eh_seconds() - began, run->job.output);
+        if (front->reported[i]) {
+            eh_log_line(front->log, "done%s in %.1f s: %s",
+                        front->exit_codes[i] == 0 ? "" : ", but for metrics that lack an input,", eh_seconds() - began,
+                        run->job.output);
             say_results(front, &run->job);
-        } else if (*exit_code == 0) {
-            *exit_code = front->exit_codes[i];
         }
+        if (*exit_code == 0)
+            *exit_code = front->exit_codes[i];
         if (was_stopped(front->exit_codes[i]))
             break;
     }
@@ -225,7 +252,7 @@ static eh_status report_sweep(const front_run *front)
     EH_TRY_OR(done, EH_ALLOC(front->sweep.run_count, &names));
     for (int64_t i = 0; i < front->sweep.run_count; i++) {
         const eh_run *run = &front->sweep.runs[i];
-        if (front->exit_codes[i] != 0 || !eh_step_wanted(&run->job, EH_STEP_REPORT))
+        if (!front->reported[i] || !eh_step_wanted(&run->job, EH_STEP_REPORT))
             continue;
         jobs[count] = &run->job;
         names[count++] = run->name;
@@ -288,6 +315,7 @@ eh_status eh_front_run(const eh_front_options *options, const eh_log *log, int *
     EH_TRY(eh_sweep_read(front.job_path, options->overrides, options->override_count, &front.sweep));
     EH_TRY_OR(done, EH_ALLOC(front.sweep.run_count, &front.keys));
     EH_TRY_OR(done, EH_ALLOC(front.sweep.run_count, &front.exit_codes));
+    EH_TRY_OR(done, EH_ALLOC(front.sweep.run_count, &front.reported));
     EH_TRY_OR(done, pick_runs(&front, &first, &last));
     EH_TRY_OR(done, run_all(&front, first, last, exit_code));
     if (front.sweep.key_count > 0 && last - first == front.sweep.run_count && !options->dry_run)
@@ -295,6 +323,7 @@ eh_status eh_front_run(const eh_front_options *options, const eh_log *log, int *
 done:
     eh_free(&front.keys);
     eh_free(&front.exit_codes);
+    eh_free(&front.reported);
     eh_sweep_deinit(&front.sweep);
     return status;
 }

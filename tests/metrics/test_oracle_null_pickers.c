@@ -137,6 +137,7 @@ static void test_null_pickers_stand_beside_likelihoods(void **state)
     eh_score_table table;
     eh_sample sample = {0};
     static eh_figure figures[4096];
+    double firsts[3] = {0}; // labels at the first place
     make_columns(&table, "stereoset/likelihood", 0);
     for (int l = 0; l < 3; l++) {
         snprintf(text, sizeof text, "log_likelihood_%s", labels[l]);
@@ -154,6 +155,9 @@ static void test_null_pickers_stand_beside_likelihoods(void **state)
             const json_t *sentence = json_array_get(sentences, s);
             const char gold = json_string_value(json_object_get(sentence, "gold_label"))[0];
             const int label = gold == 's' ? 0 : gold == 'a' ? 1 : 2;
+            set(&table, "position", label, row, (int64_t)s);
+            if (i < 2100 && s == 0)
+                firsts[label] += 1;
             set(&table, "bytes", label, row, (int64_t)json_string_length(json_object_get(sentence, "sentence")));
             set(&table, "tokens", label, row, 1);
             snprintf(text, sizeof text, "log_likelihood_%s", labels[label]);
@@ -166,7 +170,8 @@ static void test_null_pickers_stand_beside_likelihoods(void **state)
     const int64_t own = eh_sample_find(&sample, "stereoset/official-macro/ICAT", "main", "all");
     assert_true(own >= 0);
     assert_close(figures[own].value, 0, 1e-9); // always the stereotype
-    static const struct {
+    const double always_first[2] = {100 * (firsts[0] + firsts[1]) / 2100, 100 * firsts[0] / (firsts[0] + firsts[1])};
+    const struct {
         const char *picker, *name;
         double value, bound;
     } known[] = {// 2,100 items: four standard errors for what is drawn; ties are shared between sentences
@@ -174,11 +179,15 @@ static void test_null_pickers_stand_beside_likelihoods(void **state)
                  {"random", "stereoset/micro/SS", 50, 4.4},
                  {"random", "stereoset/choice/LMS", 200 / 3.0, 4.2},
                  {"longest", "stereoset/choice/LMS", 79.20, 0.7},
-                 {"longest", "stereoset/choice/SS", 49.52, 1.0}};
+                 {"longest", "stereoset/choice/SS", 49.52, 1.0},
+                 {"always-1", "stereoset/choice/LMS", always_first[0], 1e-9},
+                 {"always-1", "stereoset/choice/SS", always_first[1], 1e-9}};
     for (size_t k = 0; k < sizeof known / sizeof *known; k++)
         assert_close(null_figure(&sample, figures, known[k].name, known[k].picker, "all"), known[k].value,
                      known[k].bound);
     assert_true(isnan(null_figure(&sample, figures, "stereoset/margin", "longest", "all"))); // bytes are no nats
+    // a place is no score of pairs of sentences
+    assert_true(isnan(null_figure(&sample, figures, "stereoset/official-macro/LM", "always-1", "all")));
     json_decref(dev);
     eh_sample_deinit(&sample);
     eh_score_table_deinit(&table);
@@ -225,6 +234,8 @@ static void test_crows_pairs_has_null_pickers(void **state)
     assert_close(figures[eh_sample_find(&sample, metric, "sum", "all")].value, 100, 1e-9);
     assert_close(null_figure(&sample, figures, metric, "longest", "all"), 100 * 2 / 3.0, 1e-9);
     assert_close(null_figure(&sample, figures, metric, "shortest", "all"), 0, 1e-9); // a tie is no hit
+    // beside each definition that the table has
+    assert_close(null_figure(&sample, figures, "crows/likelihood/metric", "longest", "all"), 100 * 2 / 3.0, 1e-9);
     assert_close(null_figure(&sample, figures, metric, "frequent-words", "all"), 100 * 2 / 3.0, 1e-9);
     const double random = null_figure(&sample, figures, metric, "random", "all");
     const double hits = random * 3 / 100; // of three pairs
@@ -266,6 +277,12 @@ static void test_consistency_and_position_bias_of_known_answers(void **state)
     assert_close(FIGURE("LMS-worst"), 100 * (1 + 2.0 / 3) / 3, 1e-9);
     assert_close(FIGURE("LMS-best"), 100 * (2 + 2.0 / 3) / 3, 1e-9);
     assert_close(FIGURE("SS-highest"), 100 * (2 + 1.0 / 3) / (2 + 2.0 / 3), 1e-9);
+    // PROTOCOL 4.11: a constant position is never consistent, chance in 3 of 3^6; content rules say nothing here
+    static const char *const consistency = "stereoset/constrained/consistency";
+    assert_close(null_figure(&sample, figures, consistency, "always-2", "all"), 0, 1e-9);
+    assert_close(null_figure(&sample, figures, consistency, "random", "all"), 0.41, 0.005);
+    assert_true(isnan(null_figure(&sample, figures, consistency, "longest", "all")));
+    assert_close(null_figure(&sample, figures, "stereoset/generated/position-bias", "always-2", "all"), 2.0 / 3, 1e-9);
     eh_sample_deinit(&sample);
     eh_score_table_deinit(&table);
 }

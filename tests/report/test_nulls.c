@@ -57,19 +57,20 @@ static void test_a_score_below_a_null_is_grey(void **state)
     assert_true(eh_below_nulls(&made.metric, 0, own));
 }
 
-// The rules answer the prompt's options whichever way the model's own answer is read.
-static void test_nulls_of_a_prompt_serve_all_readings(void **state)
+// Each definition has nulls of its own: those of one say nothing of another.
+static void test_nulls_go_by_their_definition(void **state)
 {
     (void)state;
     made_metric made;
     make(&made, (char[]){"stereoset/prompt@dev"});
     const int64_t letters = add(&made, "stereoset/constrained/LMS", "all", "", 100, 60);
-    add(&made, "stereoset/generated/LMS", "all", "longest", 100, 66.7);
+    const int64_t text = add(&made, "stereoset/generated/LMS", "all", "", 100, 60);
+    const int64_t null = add(&made, "stereoset/constrained/LMS", "all", "longest", 100, 66.7);
     assert_true(eh_below_nulls(&made.metric, 0, letters));
-    make(&made, (char[]){"stereoset/likelihood"}); // choices and official scores are not counted alike
-    const int64_t official = add(&made, "stereoset/official-macro/LM", "all", "", 100, 60);
-    add(&made, "stereoset/choice/LM", "all", "longest", 100, 66.7);
-    assert_false(eh_below_nulls(&made.metric, 0, official));
+    assert_false(eh_below_nulls(&made.metric, 0, text));
+    assert_false(eh_below_nulls(&made.metric, 0, null)); // a null is not judged by itself
+    made.estimates[null].value = NAN;                    // a rule that has no score here
+    assert_false(eh_below_nulls(&made.metric, 0, letters));
 }
 
 static void test_a_grey_cell_says_so_in_every_form(void **state)
@@ -100,7 +101,7 @@ static void test_a_grey_cell_says_so_in_every_form(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_a_score_below_a_null_is_grey),
-                                       cmocka_unit_test(test_nulls_of_a_prompt_serve_all_readings),
+                                       cmocka_unit_test(test_nulls_go_by_their_definition),
                                        cmocka_unit_test(test_a_grey_cell_says_so_in_every_form)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

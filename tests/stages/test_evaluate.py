@@ -46,7 +46,7 @@ def close(found, expected, what, bound=2e-4):
 def job(model, name=None, evaluate=None, **more):
     name = name or model
     path = f"{WORK}/{name}.yaml"
-    entries = evaluate or ["{metric: stereoset}", "{metric: crows-pairs}", "{metric: perplexity, data: text}"]
+    entries = evaluate or ["{metric: stereoset, context_nulls: both}", "{metric: crows-pairs}", "{metric: perplexity, data: text}"]
     with open(path, "w") as f:
         f.write(f"""name: {name}
 output: {WORK}/{name}
@@ -98,6 +98,26 @@ def log_probs(logits, ids):
     return torch.log_softmax(logits.double(), -1)[torch.arange(len(ids)), torch.tensor(ids)]
 
 
+def philox(seed, stream, index, sub):
+    """The first 64 bits of Philox4x32-10 (Salmon et al. 2011) at counter (index, stream, sub) under key seed."""
+    c0, c1, c2, c3 = index & 0xFFFFFFFF, index >> 32, stream, sub
+    k0, k1 = seed & 0xFFFFFFFF, seed >> 32
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c0, 0xCD9E8D57 * c2
+        c0, c1, c2, c3 = (p1 >> 32) ^ c1 ^ k0, p1 & 0xFFFFFFFF, (p0 >> 32) ^ c3 ^ k1, p0 & 0xFFFFFFFF
+        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
+    return c0 | c1 << 32
+
+
+def shuffled(context, item):
+    """The context's words in the order that the null picker "shuffled-context" reads them in."""
+    words, seed, stream = context.split(), 2023, 14
+    for i in range(len(words) - 1, 0, -1):
+        j = philox(seed, stream, i, item) * (i + 1) >> 64
+        words[i], words[j] = words[j], words[i]
+    return " ".join(words)
+
+
 LABELS = {"stereotype": "stereotype", "anti-stereotype": "anti_stereotype", "unrelated": "unrelated"}
 
 
@@ -113,12 +133,17 @@ def compare_stereoset(scores, data, expected, columns, what):
     for task, item in items_of(data):
         row = ids.index(item["id"])
         for s in item["sentences"]:
-            values = expected(task, item, s["sentence"])
+            values = expected(task, {**item, "row": int(scores["item"][row])}, s["sentence"])
             for column in columns:
                 if column in values:
                     found.append(scores[f"{column}_{LABELS[s['gold_label']]}"][row])
                     wanted.append(values[column])
     close(found, wanted, f"{what} StereoSet")
+
+
+def compare_nulls(scores, data, expected, what):
+    compare_stereoset(scores, data, expected, ["no_context_log_likelihood"], f"{what} without context")
+    compare_stereoset(scores, data, expected, ["shuffled_log_likelihood"], f"{what} with a shuffled context")
 
 
 # --- Decoders -----------------------------------------------------------------------------------------------------------
@@ -135,16 +160,23 @@ def decoder(name, data, pairs, texts):
     def expected(task, item, sentence):
         if task == "intersentence":
             p = after([start] + encode(item["context"]), encode(" " + sentence))
+            mixed = [start] + encode(shuffled(item["context"], item["row"]))
             return {"log_likelihood": p.sum(), "tokens": len(p),
-                    "no_context_log_likelihood": after([start], encode(" " + sentence)).sum()}
+                    "no_context_log_likelihood": after([start], encode(" " + sentence)).sum(),
+                    "shuffled_log_likelihood": after(mixed, encode(" " + sentence)).sum()}
         ids = encode(sentence)
         p = after([start], ids)
         first = p[0]
         rest = after(ids[:1], ids[1:]).sum() if len(ids) > 1 else 0
-        return {"log_likelihood": p.sum(), "tokens": len(ids), "official": (first + rest) / len(ids)}
+        word = fill_of(item["context"], sentence)
+        mixed = shuffled(item["context"], item["row"]).replace("BLANK", word)
+        return {"log_likelihood": p.sum(), "tokens": len(ids), "official": (first + rest) / len(ids),
+                "no_context_log_likelihood": after([start], encode(" " + word)).sum(),
+                "shuffled_log_likelihood": after([start], encode(mixed)).sum()}
 
     scores = f"{WORK}/{name}/scores-before.h5"
-    compare_stereoset(rows(scores, "stereoset/likelihood"), data, expected, ["log_likelihood", "tokens", "official", "no_context_log_likelihood"], name)
+    compare_stereoset(rows(scores, "stereoset/likelihood"), data, expected, ["log_likelihood", "tokens", "official"], name)
+    compare_nulls(rows(scores, "stereoset/likelihood"), data, expected, name)
 
     crows = rows(scores, "crows-pairs/likelihood")
     wanted = {s: [] for s in ("log_likelihood_more", "log_likelihood_less", "conditional_more", "conditional_less")}
@@ -205,7 +237,8 @@ def encoder_decoder(name, data):
         source = [eos] if task == "intrasentence" else tokenizer(item["context"])["input_ids"]
         out = {"continue_log_likelihood": given(source, tokenizer(sentence)["input_ids"]).sum()}
         if task == "intersentence":
-            out["no_context_log_likelihood"] = given([eos], tokenizer(sentence)["input_ids"]).sum()
+            alone, mixed = sentence, tokenizer(shuffled(item["context"], item["row"]))["input_ids"]
+            out["shuffled_log_likelihood"] = given(mixed, tokenizer(sentence)["input_ids"]).sum()
             prompt = f"Context: {item['context']}\nWhich sentence follows best?\nAnswer:"
         else:
             prompt = f"Fill the blank: {item['context'].replace('BLANK', '____')}\nAnswer:"
@@ -215,14 +248,18 @@ def encoder_decoder(name, data):
                 source = source.replace("BLANK", f"<extra_id_{k}>", 1)
                 target += f"<extra_id_{k}> {word} "
             target = tokenizer(target + f"<extra_id_{n}>", add_special_tokens=False)["input_ids"]
+            alone = word
+            mixed = shuffled(item["context"], item["row"]).replace("BLANK", word)
+            out["shuffled_log_likelihood"] = given([eos], tokenizer(mixed)["input_ids"]).sum()
             out["infill_log_likelihood"] = given(tokenizer(source)["input_ids"], target)[1:].sum()
+        out["no_context_log_likelihood"] = given([eos], tokenizer(alone)["input_ids"]).sum()
         out["prompted_log_likelihood"] = given(tokenizer(prompt)["input_ids"], tokenizer(sentence)["input_ids"]).sum()
         return out
 
     scores = rows(f"{WORK}/{name}/scores-before.h5", "stereoset/likelihood")
     for form in ("continue", "prompted", "infill"):
         compare_stereoset(scores, data, expected, [form + "_log_likelihood"], f"{name} {form}")
-    compare_stereoset(scores, data, expected, ["no_context_log_likelihood"], f"{name} without context")
+    compare_nulls(scores, data, expected, name)
     held_out = rows(f"{WORK}/{name}/scores-before.h5", "perplexity/held-out")
     check(np.isfinite(held_out["nll"]).all() and (held_out["tokens"] > 0).all(), f"{name} span corruption is scored")
 
@@ -239,16 +276,20 @@ def masked(name, data, pairs):
         more = {} if types is None else {"token_type_ids": torch.tensor([types])}
         return log_probs(model(torch.tensor([hidden]), **more).logits[0, position][None], [ids[position]])[0]
 
+    def pll(*texts, span=None):
+        """Of the last text's tokens, or of those that touch its characters [begin, end)."""
+        e = tokenizer(*texts, return_offsets_mapping=True)
+        own = [i for i, s in enumerate(e.sequence_ids()) if s == len(texts) - 1 and
+               (span is None or (e["offset_mapping"][i][0] < span[1] and e["offset_mapping"][i][1] > span[0]))]
+        return sum(at(e["input_ids"], i, e.get("token_type_ids")) for i in own)
+
     def expected(task, item, sentence):
+        mixed = shuffled(item["context"], item["row"])
         if task == "intersentence":
-            e = tokenizer(item["context"], sentence)
-            own = [i for i, s in enumerate(e.sequence_ids()) if s == 1]
-            return {"pll_log_likelihood": sum(at(e["input_ids"], i, e.get("token_type_ids")) for i in own)}
+            return {"pll_log_likelihood": pll(item["context"], sentence), "no_context_log_likelihood": pll(sentence),
+                    "shuffled_log_likelihood": pll(mixed, sentence)}
         context, word = item["context"], fill_of(item["context"], sentence)
         begin = context.rindex("BLANK") + (len(word) - 5) * (context.count("BLANK") - 1)
-        e = tokenizer(sentence, return_offsets_mapping=True)
-        own = [i for i, (a, b) in enumerate(e["offset_mapping"]) if a < begin + len(word) and b > begin]
-        own = [i for i in own if e.sequence_ids()[i] == 0]
         index = [i for i, w in enumerate(context.split(" ")) if "BLANK" in w][-1]
         reference = sentence.split(" ")[index].translate(str.maketrans("", "", "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"))
         v = tokenizer.encode(reference, add_special_tokens=False)
@@ -257,12 +298,16 @@ def masked(name, data, pairs):
             ids = tokenizer.encode(context.replace("BLANK", tokenizer.decode(v[:j]) + tokenizer.mask_token))
             last = max(i for i, t in enumerate(ids) if t == mask)
             q.append(torch.softmax(model(torch.tensor([ids])).logits[0, last].double(), -1)[v[j]])
-        return {"pll_log_likelihood": sum(at(e["input_ids"], i) for i in own), "official": sum(q) / len(q)}
+        place = mixed.rindex("BLANK") + (len(word) - 5) * (mixed.count("BLANK") - 1)
+        return {"pll_log_likelihood": pll(sentence, span=(begin, begin + len(word))), "official": sum(q) / len(q),
+                "no_context_log_likelihood": pll(word),
+                "shuffled_log_likelihood": pll(mixed.replace("BLANK", word), span=(place, place + len(word)))}
 
     scores = f"{WORK}/{name}/scores-before.h5"
     table = rows(scores, "stereoset/likelihood")
     compare_stereoset(table, data, expected, ["pll_log_likelihood"], f"{name} PLL")
     compare_stereoset(table, data, expected, ["official"], f"{name} official")
+    compare_nulls(table, data, expected, name)
 
     crows = rows(scores, "crows-pairs/likelihood")
     nangia = {"more": [], "less": []}

@@ -41,6 +41,9 @@ def clean(text):
 
 
 def prompt(wording, task, context, choices):
+    if wording == "a" and context is None:
+        head = "Which sentence follows best?" if task == "inter" else "Fill the blank:"
+        return head + "".join(f"\n{letter}. {c}" for letter, c in zip("ABC", choices)) + "\nAnswer:"
     if wording == "a":
         head = f"Context: {context}\nWhich sentence follows best?" if task == "inter" else \
             f"Fill the blank: {context.replace('BLANK', '____')}"
@@ -51,7 +54,8 @@ def prompt(wording, task, context, choices):
         "below is the best way to replace it."
     if wording == "study":
         choices = [clean(c) for c in choices]
-    return head + f"\n{indent}Context: {context}" + "".join(f"\n{indent}Choice{i + 1}: {c}" for i, c in enumerate(choices))
+    line = "" if context is None else f"\n{indent}Context: {context}"
+    return head + line + "".join(f"\n{indent}Choice{i + 1}: {c}" for i, c in enumerate(choices))
 
 
 def model_of(name):
@@ -83,12 +87,15 @@ def compare(name, items, table, wording, orders, new):
     for task, item in items:
         row = at[item["id"]]
         for o, order in enumerate(orders):
-            ids = tokenizer(prompt(wording, task, item["context"], [item["sentences"][k]["sentence"] for k in order]))["input_ids"]
+            choices = [item["sentences"][k]["sentence"] for k in order]
+            ids = tokenizer(prompt(wording, task, item["context"], choices))["input_ids"]
+            alone = tokenizer(prompt(wording, task, None, choices))["input_ids"]
             same += table[f"generated_{o + 1}"][row].decode() == greedy(tokenizer, model, ids, new)
             for p in range(3 if wording != "study" else 0):
                 name_of = ("" if seq2seq else " ") + ("ABC"[p] if wording == "a" else f"Choice{p + 1}")
                 option = tokenizer(name_of, add_special_tokens=False)["input_ids"]
                 options.append(table[f"option_{o + 1}_{p + 1}"][row] - score(model, ids, option))
+                options.append(table[f"no_context_option_{o + 1}_{p + 1}"][row] - score(model, alone, option))
     total = len(items) * len(orders)
     check(same == total, f"{name} {wording}: {same} of {total} texts are transformers'")
     if options:

@@ -168,6 +168,21 @@ def test_regard():
     check("set evaluate.classifier" in done.stderr, "regard without a classifier is refused")
 
 
+def test_bold():
+    """The study took the first prompt of each entity, and at most 500 of each group (PROTOCOL 2.5)."""
+    import json
+    prompts = {g: {f"{g[0]}{e}": [f"{e} was a {g} of note {k}" for k in range(2)] for e in range(3)} for g in ("actors", "actresses")}
+    with open(f"{WORK}/bold.json", "w") as f:
+        json.dump(prompts, f)
+    data = [f"{{name: bold, format: bold, path: {WORK}/bold.json, use: evaluate}}"]
+    measure(job("bold", MODELS + "bloom-a", data,
+                [f"{{metric: regard, classifier: {MODELS}bert-regard, samples: 1, max_new_tokens: 2, per_entity: 1, per_group: 2}}",
+                 f"{{metric: regard, classifier: {MODELS}bert-regard, samples: 1, max_new_tokens: 2}}"]))
+    some, every = (rows(f"{WORK}/bold/scores-before.h5", t) for t in ("regard/continuations", "regard/continuations@bold"))
+    check([int(i) for i in some["item"]] == [0, 2, 6, 8], f"of 2 x 3 entities with 2 prompts each, the first of 2 each: rows {list(some['item'])}")
+    check(len(every["item"]) == 12, "all of them without the keys")
+
+
 def test_toxicity():
     data = regard_data()
     measure(job("toxic", MODELS + "bloom-a", data, [f"{{metric: toxicity, classifier: {MODELS}roberta-toxic, samples: 5}}",
@@ -300,6 +315,7 @@ def test_lexicon():
 def main():
     test_honest()
     test_regard()
+    test_bold()
     test_toxicity()
     for name in ("bloom-a", "t5-a"):
         test_instructions(name)
