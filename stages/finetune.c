@@ -70,7 +70,7 @@ static eh_status save_model(void *context, int64_t step)
         snprintf(name, sizeof name, "step-%lld/model", (long long)step);
     const bool divided = run->stage.job.memory.zero == 3; // then all ranks bring their weights
     const bool first = eh_comm_rank(run->stage.comm) == 0;
-    if (first && step == 0 && strcmp(run->stage.job.train.method, "lora") == 0) {
+    if ((first || divided) && step == 0 && strcmp(run->stage.job.train.method, "lora") == 0) {
         EH_TRY_OR(done, eh_stage_path(&run->stage, &adapter, "adapter"));
         EH_TRY_OR(done, eh_model_save_adapter(run->model, adapter, run->stage.job.model.path));
     }

@@ -97,6 +97,18 @@ void eh_stage_warn_of_model(const eh_stage *stage, const char *folder, const eh_
     }
 }
 
+const eh_adaptation *eh_stage_adaptation(const eh_job *job, eh_adaptation *adaptation)
+{
+    const eh_job_train *train = &job->train;
+    if (strcmp(train->method, "full") == 0)
+        return NULL;
+    if (strcmp(train->method, "lora") == 0)
+        *adaptation = (eh_adaptation){train->lora_rank, train->lora_alpha, train->lora_targets, job->seed, NULL};
+    else
+        *adaptation = (eh_adaptation){.freeze = train->freeze};
+    return adaptation;
+}
+
 eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_use use, eh_model **model)
 {
     const eh_job_model *wanted = &stage->job.model;
@@ -109,9 +121,8 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
     const bool shares = use == EH_FOR_TRAINING;
     char *config = NULL;
     eh_status status = EH_OK;
-    const eh_job_train *train = &job->train;
-    const eh_adaptation lora = {train->lora_rank, train->lora_alpha, train->lora_targets, job->seed};
-    const eh_adaptation *adaptation = strcmp(train->method, "lora") == 0 ? &lora : NULL;
+    eh_adaptation chosen;
+    const eh_adaptation *adaptation = eh_stage_adaptation(job, &chosen);
     if (wanted->path) {
         status = shares ? eh_model_open_shared(stage->backend, wanted->path, compute, &sharing, adaptation, model)
                         : eh_model_open(stage->backend, wanted->path, compute, use, model);

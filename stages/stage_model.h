@@ -11,6 +11,8 @@
 EH_CHECKED eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_use use, eh_model **model);
 // Says what opening the model in `folder` (NULL: none) found strange but bearable, such as weights that are NaN.
 void eh_stage_warn_of_model(const eh_stage *stage, const char *folder, const eh_model *model);
+// What of it learns, from train.*; NULL: all. Texts are the job's. *adaptation is room for the answer.
+const eh_adaptation *eh_stage_adaptation(const eh_job *job, eh_adaptation *adaptation);
 // The config.json text of model.architecture and model.config, completed in that way; eh_free. A plan may lack the
 // tokenizer where the config says how many words there are.
 EH_CHECKED eh_status eh_starting_config(const eh_job *job, bool may_lack_tokenizer, char **text);

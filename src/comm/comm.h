@@ -71,11 +71,11 @@ void eh_tree_reducer_leaves(const eh_tree_reducer *reducer, int64_t *first, int6
 EH_CHECKED eh_status eh_tree_reducer_add(eh_tree_reducer *reducer, const float *leaf);
 // The sum over all leaves of all ranks, written to `sum` on every rank; ready for the next step.
 EH_CHECKED eh_status eh_tree_reducer_finish(eh_tree_reducer *reducer, float *sum);
-// The same without the copy: *sum is borrowed, in memory that the node shares, until this rank's next call. It may be
-// read only.
+// The same without the copy: *sum is borrowed, in memory that the node shares, until this rank's next call. Ranks that
+// write to it must write to parts of their own, and wait for each other before it is read.
 EH_CHECKED eh_status eh_tree_reducer_finish_view(eh_tree_reducer *reducer, const float **sum);
 // Where eh_tree_reducer_finish_view's result always is.
-const float *eh_tree_reducer_result(const eh_tree_reducer *reducer);
+float *eh_tree_reducer_result(const eh_tree_reducer *reducer);
 
 // --- Work handed out on demand --------------------------------------------------------------------------------
 // Items 0 .. count - 1 (order and chunk sizes from the estimated `costs`, the dearest first). A rank asks for its next

@@ -36,7 +36,14 @@ eh_status eh_partition_init(eh_unit *units, int64_t unit_count, int rank, int si
         partition->own[u] = eh_unit_stretch(&units[u], rank, size);
         partition->own[u].at = partition->shard_count;
         partition->shard_count += partition->own[u].count;
-        partition->piece_first[u + 1] = partition->piece_first[u] + piece_count(units[u].count);
+        partition->piece_first[u + 1] = partition->piece_first[u];
+        if (units[u].frozen)
+            continue;
+        partition->piece_first[u + 1] += piece_count(units[u].count);
+        units[u].gradient_first = partition->gradient_count;
+        partition->gradient_count += units[u].count;
+        partition->own[u].sum_at = partition->sum_count;
+        partition->sum_count += partition->own[u].count;
     }
     return EH_OK;
 }

@@ -401,7 +401,7 @@ eh_status eh_tree_reducer_finish_view(eh_tree_reducer *reducer, const float **su
     return EH_OK;
 }
 
-const float *eh_tree_reducer_result(const eh_tree_reducer *reducer)
+float *eh_tree_reducer_result(const eh_tree_reducer *reducer)
 {
     return reducer->result;
 }

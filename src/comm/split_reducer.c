@@ -20,7 +20,7 @@ struct eh_split_reducer {
     int64_t leaf_count, round;
     bool tree;
     eh_tree_stack stack; // as it was before the round; slots are numbers of shards
-    float *slots;        // [slot_count][shard_count]
+    float *slots;        // [slot_count][sum_count]
     size_t slot_bytes;
     float *received; // [size][block_count]: this rank's own place stays empty
     size_t received_bytes;
@@ -39,7 +39,8 @@ static int64_t longest_stretch(const eh_partition *partition)
     int64_t longest = 0;
     for (int64_t u = 0; u < partition->unit_count; u++) {
         const int64_t count = eh_unit_stretch(&partition->units[u], 0, partition->size).count;
-        longest = count > longest ? count : longest;
+        if (!partition->units[u].frozen)
+            longest = count > longest ? count : longest;
     }
     return longest;
 }
@@ -53,7 +54,7 @@ static int64_t block_count_of(const eh_partition *partition)
 static size_t slot_bytes_of(const eh_partition *partition, int64_t leaf_count, bool tree)
 {
     const int slots = tree ? eh_tree_reducer_buffers(leaf_count, 0, 1) : 1;
-    return (size_t)slots * (size_t)partition->shard_count * sizeof(float);
+    return (size_t)slots * (size_t)partition->sum_count * sizeof(float);
 }
 
 static size_t received_bytes_of(const eh_partition *partition)
@@ -161,12 +162,12 @@ static void add_leaves(eh_split_reducer *reducer, int64_t at, const float *const
         int merge_count = index > 0; // not in a tree: all are added to the first one
         if (reducer->tree)
             merge_count = eh_tree_push(&stack, (eh_tree_piece){.slot = fresh, .index = index}, merges);
-        float *base = reducer->slots + partition->own[reducer->unit].at + reducer->begun + at;
+        float *base = reducer->slots + partition->own[reducer->unit].sum_at + reducer->begun + at;
         if (merge_count == 0)
-            memcpy(base + fresh * partition->shard_count, leaf, (size_t)count * sizeof *leaf);
+            memcpy(base + fresh * partition->sum_count, leaf, (size_t)count * sizeof *leaf);
         for (int m = 0; m < merge_count; m++) { // the first one takes the leaf itself
-            float *into = base + merges[m].into * partition->shard_count;
-            const float *from = m == 0 ? leaf : base + merges[m].from * partition->shard_count;
+            float *into = base + merges[m].into * partition->sum_count;
+            const float *from = m == 0 ? leaf : base + merges[m].from * partition->sum_count;
             for (int64_t i = 0; i < count; i++) into[i] += from[i];
         }
     }
@@ -189,7 +190,7 @@ static eh_status end_block(eh_split_reducer *reducer)
 
 eh_status eh_split_reducer_begin(eh_split_reducer *reducer, int64_t unit, const float *values)
 {
-    EH_ASSERT(!reducer->running);
+    EH_ASSERT(!reducer->running && !reducer->partition->units[unit].frozen);
     reducer->unit = unit;
     reducer->begun = 0;
     reducer->values = has_leaf(reducer, reducer->partition->rank) ? values : NULL;

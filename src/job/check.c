@@ -185,12 +185,11 @@ static eh_status check_train(const eh_job *job)
     const char *what = NULL;
     if (is(job->memory.offload, "parameters"))
         what = "memory.offload: parameters is not in this version";
-    else if (is(job->train.method, "lora") && job->memory.zero > 2)
-        what = "train.method: lora takes memory.zero: 2 at most: frozen weights are not divided";
-    else if (job->train.kl > 0 && job->memory.zero > 1)
-        what = "train.kl takes memory.zero: 1 at most";
-    else if (job->train.l2 > 0 && job->memory.zero > 1)
-        what = "train.l2 takes memory.zero: 1 at most";
+    else if (is(job->train.method, "freeze") && (job->train.freeze == NULL || job->train.freeze[0] == '\0'))
+        what = "train.method is freeze: say in train.freeze which weights learn, such as norms+positions";
+    else if (job->train.fisher > 0 && job->memory.zero > 1)
+        what = "train.fisher takes memory.zero: 1 at most: it squares the gradients of single examples, which are "
+               "whole nowhere at levels 2 and 3";
     else if (job->train.fisher > 0 && job->train.l2 == 0)
         what = "train.fisher weighs what train.l2 pulls: give that too";
     else if (job->train.fisher > 0 && !replays)

@@ -269,51 +269,93 @@ static eh_status draw(eh_model *model, int64_t p)
     const double bound = 1 / sqrt((double)parameter->shape[1]);
     const uint64_t seed = model->adaptation.seed ^ eh_name_key(parameter->name);
     float *values = NULL;
-    EH_TRY(EH_ALLOC(parameter->count, &values));
-    for (int64_t i = 0; i < parameter->count; i++)
-        values[i] = (float)(bound * (2 * eh_random_uniform(seed, EH_STREAM_WEIGHTS, (uint64_t)i) - 1));
-    const eh_status status = eh_backend_upload(model->backend, values, &model->layout.slots[p].value);
+    int64_t first, count;
+    const eh_tensor own = eh_sharing_own_part(model, p, &first, &count);
+    EH_TRY(EH_ALLOC(count, &values));
+    for (int64_t i = 0; i < count; i++)
+        values[i] = (float)(bound * (2 * eh_random_uniform(seed, EH_STREAM_WEIGHTS, (uint64_t)(first + i)) - 1));
+    const eh_tensor flat = {
+        .buffer = own.buffer, .offset = own.offset, .dtype = EH_F32, .dimension_count = 1, .shape = {count}};
+    const eh_status status = eh_backend_upload(model->backend, values, &flat);
+    eh_tensor_release(&flat);
     eh_free(&values);
     return status;
 }
 
+// Memory is 0 when it is new, and so is B.
 eh_status eh_adapters_init(eh_model *model)
 {
     if (model->adaptation.rank == 0)
         return EH_OK;
     EH_TRY(make_index(model));
     for (int64_t p = model->layout.own_count; p < model->layout.count; p++)
-        EH_TRY(model->layout.slots[p].role == EH_ADAPTER_A ? draw(model, p)
-                                                           : eh_fill(model->backend, 0, &model->layout.slots[p].value));
+        if (model->layout.slots[p].role == EH_ADAPTER_A)
+            EH_TRY(draw(model, p));
     return EH_OK;
 }
 
-eh_status eh_adapters_merge(eh_model *model, int64_t p, eh_buffer **scratch, eh_tensor *value)
+// --- Last values: merged into their matrices --------------------------------------------------------------------
+
+// The number of a matrix's A (then *b that of its B), or -1.
+static int64_t find_factors(const eh_layout *layout, int64_t p, int64_t *b)
 {
-    const eh_layout *layout = &model->layout;
-    *value = layout->slots[p].value;
     int64_t parts = 0, a = -1;
     if (p < layout->own_count)
         a = find_parts(layout, p, 1, &parts);
+    for (*b = a; a >= 0 && (layout->slots[*b].role != EH_ADAPTER_B || layout->slots[*b].adapts != p);) ++*b;
+    return a;
+}
+
+bool eh_adapters_change(const eh_model *model, int64_t p)
+{
+    int64_t b;
+    return find_factors(&model->layout, p, &b) >= 0;
+}
+
+// A copy of a parameter's master values; collective where they are divided.
+static eh_status copy_whole(eh_model *model, int64_t p, eh_buffer **buffer, eh_tensor *value)
+{
+    const eh_parameter *parameter = &model->layout.parameters[p];
+    const size_t bytes = (size_t)parameter->count * sizeof(float);
+    float *host = NULL;
+    if (*buffer == NULL || eh_buffer_bytes(*buffer) < bytes) {
+        eh_buffer_free(buffer);
+        EH_TRY(eh_buffer_new(model->backend, bytes, "a merged matrix", buffer));
+    }
+    *value = eh_parameter_view(*buffer, parameter, EH_F32, 0);
+    if (model->shared.how.level < 3)
+        return eh_convert(model->backend, &model->layout.slots[p].value, value);
+    EH_TRY(EH_ALLOC(parameter->count, &host));
+    eh_status status = eh_sharing_read(model, p, 0, parameter->count, host);
+    if (status == EH_OK)
+        status = eh_backend_upload(model->backend, host, value);
+    eh_free(&host);
+    return status;
+}
+
+void eh_merging_deinit(eh_merging *merging)
+{
+    eh_buffer_free(&merging->value);
+    eh_buffer_free(&merging->a);
+    eh_buffer_free(&merging->b);
+}
+
+eh_status eh_adapters_merge(eh_model *model, int64_t p, eh_merging *merging, eh_tensor *value)
+{
+    int64_t b;
+    const int64_t a = find_factors(&model->layout, p, &b);
+    eh_tensor factor_a, factor_b;
+    *value = model->layout.slots[p].value;
     if (a < 0)
         return EH_OK;
-    int64_t b = a;
-    while (layout->slots[b].role != EH_ADAPTER_B || layout->slots[b].adapts != p) b++;
-    if (*scratch == NULL || eh_buffer_bytes(*scratch) < eh_tensor_bytes(value)) {
-        eh_buffer_free(scratch);
-        EH_TRY(eh_buffer_new(model->backend, eh_tensor_bytes(value), "a merged matrix", scratch));
-    }
-    const eh_tensor *factor_a = &layout->slots[a].value, *factor_b = &layout->slots[b].value;
-    eh_tensor merged = *value;
-    merged.buffer = *scratch;
-    merged.offset = 0;
-    EH_TRY(eh_convert(model->backend, value, &merged));
+    EH_TRY(copy_whole(model, p, &merging->value, value));
+    EH_TRY(copy_whole(model, a, &merging->a, &factor_a));
+    EH_TRY(copy_whole(model, b, &merging->b, &factor_b));
     const bool in_out = model->t.weights_in_out;
-    *value = merged;
     return eh_multiply(model->backend,
-                       &(eh_product){.a = in_out ? *factor_a : *factor_b,
-                                     .b = in_out ? *factor_b : *factor_a,
-                                     .y = merged,
+                       &(eh_product){.a = in_out ? factor_a : factor_b,
+                                     .b = in_out ? factor_b : factor_a,
+                                     .y = *value,
                                      .transpose_a = in_out,
                                      .transpose_b = in_out,
                                      .alpha = (float)(model->adaptation.alpha / (double)model->adaptation.rank),

@@ -87,6 +87,8 @@ done:
 eh_status eh_model_save_adapter(eh_model *model, const char *folder, const char *base)
 {
     EH_ASSERT(model->adaptation.rank > 0);
+    if (model->shared.how.level == 3 && eh_comm_rank(model->shared.how.comm) != 0)
+        return eh_save_attend(model, model->layout.own_count, model->layout.count - model->layout.own_count);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return eh_error(EH_MACHINE, "%s: cannot make the folder: %s", folder, strerror(errno));
     EH_TRY(write_factors(model, folder));

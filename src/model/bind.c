@@ -33,7 +33,7 @@ static const int64_t packed_elements_most = (int64_t)128 << 20;
 
 int64_t eh_weights_packable(const eh_model *model)
 {
-    const int64_t count = eh_layout_matrix_count(&model->layout) + eh_output_count(model) * model->t.hidden_size;
+    const int64_t count = eh_layout_matrix_count(&model->layout, false) + eh_output_count(model) * model->t.hidden_size;
     return model->use == EH_FOR_INFERENCE && count <= packed_elements_most ? count : 0;
 }
 
@@ -120,19 +120,11 @@ static void bind_gradients(eh_model *model)
 {
     for (int64_t p = 0; p < model->layout.count; p++) {
         const eh_parameter *parameter = &model->layout.parameters[p];
-        eh_slot *slot = &model->layout.slots[p];
-        // Joined matrices have one product: it is left out only where all of them are frozen.
-        int64_t first = p, last = p;
-        while (model->layout.slots[first].joined) first--;
-        while (last + 1 < model->layout.count && model->layout.slots[last + 1].joined) last++;
-        bool trains = false;
-        for (int64_t i = first; i <= last; i++) trains = trains || model->layout.parameters[i].trains;
-        slot->gradient = (eh_tensor){0};
-        if (!trains || model->use != EH_FOR_TRAINING)
-            continue;
-        slot->gradient = model->shared.how.level >= 2
-                             ? eh_sharing_gradient(model, p)
-                             : eh_parameter_view(model->gradients, parameter, EH_F32, parameter->offset);
+        if (parameter->gradient >= 0 && model->use == EH_FOR_TRAINING)
+            model->layout.slots[p].gradient =
+                model->shared.how.level >= 2
+                    ? eh_sharing_gradient(model, p)
+                    : eh_parameter_view(model->gradients, parameter, EH_F32, parameter->gradient);
     }
 }
 

@@ -39,15 +39,11 @@ eh_status eh_layout_add(eh_layout *layout, const eh_parameter *wanted, const eh_
     const int64_t name_index = layout->count;
     int64_t name_count = layout->count, slot_count = layout->count;
     EH_TRY(EH_APPEND(&layout->names, &name_count, &layout->name_capacity, copy));
-    if (!slot->joined)
-        layout->weight_count = (layout->weight_count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     eh_parameter parameter = *wanted;
     parameter.name = layout->names[name_index];
     parameter.count = parameter.dimension_count == 2 ? parameter.shape[0] * parameter.shape[1] : parameter.shape[0];
-    parameter.offset = layout->weight_count;
     EH_TRY(EH_APPEND(&layout->slots, &slot_count, &layout->slot_capacity, *slot));
     EH_TRY(EH_APPEND(&layout->parameters, &layout->count, &layout->capacity, parameter));
-    layout->weight_count += parameter.count;
     return EH_OK;
 }
 
@@ -146,6 +142,61 @@ static eh_status add_head(layout_place *place)
     return t->output_bias ? add(place, EH_OUTPUT_BIAS, true, false, t->vocab_size, 0) : EH_OK;
 }
 
+// --- Where they lie ----------------------------------------------------------------------------------------------
+
+// A group begins where the layer changes; all that belongs to no layer and lies together is one.
+static bool begins_group(const eh_layout *layout, int64_t p)
+{
+    const eh_slot *slot = &layout->slots[p], *before = slot - 1;
+    return p == 0 || slot->layer != before->layer || (slot->layer != EH_LAYERLESS && slot->stack != before->stack);
+}
+
+// Joined matrices have one product: their gradients are left out only where all of them are frozen.
+static bool has_gradient(const eh_layout *layout, int64_t p)
+{
+    int64_t first = p, last = p;
+    while (layout->slots[first].joined) first--;
+    while (last + 1 < layout->count && layout->slots[last + 1].joined) last++;
+    for (int64_t i = first; i <= last; i++)
+        if (layout->parameters[i].trains)
+            return true;
+    return false;
+}
+
+// The parameters of [begin, end) that have gradients, or those that have none, one behind the other.
+static eh_status place_unit(eh_layout *layout, int64_t begin, int64_t end, bool frozen)
+{
+    eh_unit unit = {.first = layout->weight_count, .frozen = frozen};
+    bool any = false;
+    for (int64_t p = begin; p < end; p++) {
+        eh_parameter *parameter = &layout->parameters[p];
+        if (has_gradient(layout, p) == frozen)
+            continue;
+        any = true;
+        if (!layout->slots[p].joined)
+            layout->weight_count = (layout->weight_count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        parameter->offset = layout->weight_count;
+        parameter->gradient = frozen ? -1 : layout->gradient_count + parameter->offset - unit.first;
+        layout->slots[p].unit = layout->unit_count;
+        layout->has_muted = layout->has_muted || (!frozen && !parameter->trains);
+        layout->weight_count += parameter->count;
+    }
+    layout->weight_count = (layout->weight_count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    unit.count = layout->weight_count - unit.first;
+    layout->gradient_count += frozen ? 0 : unit.count;
+    return any ? EH_APPEND(&layout->units, &layout->unit_count, &layout->unit_capacity, unit) : EH_OK;
+}
+
+static eh_status place_all(eh_layout *layout)
+{
+    for (int64_t begin = 0, end; begin < layout->count; begin = end) {
+        for (end = begin + 1; end < layout->count && !begins_group(layout, end);) end++;
+        EH_TRY(place_unit(layout, begin, end, false));
+        EH_TRY(place_unit(layout, begin, end, true));
+    }
+    return EH_OK;
+}
+
 eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *t, const eh_adaptation *adaptation,
                          eh_layout *layout)
 {
@@ -164,10 +215,11 @@ eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *t, const eh_
     }
     EH_TRY(add_head(&place));
     layout->own_count = layout->count;
-    if (adaptation != NULL)
+    if (adaptation != NULL && adaptation->rank > 0)
         EH_TRY(eh_adapters_add(arch, t, adaptation, layout));
-    layout->weight_count = (layout->weight_count + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    return EH_OK;
+    else if (adaptation != NULL && adaptation->freeze != NULL)
+        EH_TRY(eh_layout_freeze(adaptation->freeze, layout));
+    return place_all(layout);
 }
 
 void eh_layout_deinit(eh_layout *layout)
@@ -176,16 +228,17 @@ void eh_layout_deinit(eh_layout *layout)
     eh_free(&layout->names);
     eh_free(&layout->slots);
     eh_free(&layout->parameters);
+    eh_free(&layout->units);
     *layout = (eh_layout){0};
 }
 
-int64_t eh_layout_matrix_count(const eh_layout *layout)
+int64_t eh_layout_matrix_count(const eh_layout *layout, bool trained)
 {
     int64_t count = 0;
     for (int64_t p = 0; p < layout->count; p++) {
         const eh_slot *slot = &layout->slots[p];
         if (slot->layer != EH_LAYERLESS && !slot->is_bias && layout->parameters[p].dimension_count == 2 &&
-            slot->role != EH_RELATIVE_BIAS)
+            slot->role != EH_RELATIVE_BIAS && (!trained || layout->parameters[p].gradient >= 0))
             count += layout->parameters[p].count;
     }
     return count;

@@ -65,15 +65,13 @@ static eh_status finish(eh_model *model, eh_comm *comm, eh_status status)
     return eh_model_weights_changed(model);
 }
 
-static eh_status adapt(eh_model *model, const eh_adaptation *adaptation, const eh_sharing *sharing)
+static void adapt(eh_model *model, const eh_adaptation *adaptation)
 {
     if (adaptation == NULL)
-        return EH_OK;
-    EH_ASSERT(model->use == EH_FOR_TRAINING && adaptation->rank > 0);
-    EH_ASSERT(sharing == NULL || sharing->level <= 2); // eh_job_complete
+        return;
+    EH_ASSERT(model->use == EH_FOR_TRAINING);
     model->adaptation = *adaptation;
-    model->adaptation.targets = NULL;
-    return EH_OK;
+    model->adaptation.targets = model->adaptation.freeze = NULL;
 }
 
 static eh_status open_model(eh_backend *backend, const char *folder, const eh_head *head, eh_dtype compute,
@@ -90,7 +88,7 @@ static eh_status open_model(eh_backend *backend, const char *folder, const eh_he
     EH_TRY_OR(done, eh_folder_open_weights(folder, &(*model)->stored));
     if ((*model)->t.tied_by_file)
         tie_by_file(*model);
-    EH_TRY_OR(done, adapt(*model, adaptation, sharing));
+    adapt(*model, adaptation);
     EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, adaptation, &(*model)->layout));
     EH_TRY_OR(done, eh_sharing_init(*model, sharing));
     status = eh_weights_load(*model);
@@ -128,7 +126,7 @@ static eh_status new_model(eh_backend *backend, const char *config_json, uint64_
     *model = NULL;
     EH_TRY_OR(done, EH_ALLOC(1, model));
     EH_TRY_OR(done, begin(backend, compute, use, "the model's config", config_json, NULL, *model));
-    EH_TRY_OR(done, adapt(*model, adaptation, sharing));
+    adapt(*model, adaptation);
     EH_TRY_OR(done, eh_layout_make((*model)->arch, &(*model)->t, adaptation, &(*model)->layout));
     EH_TRY_OR(done, eh_sharing_init(*model, sharing));
     status = eh_weights_random(*model, seed);
@@ -242,35 +240,33 @@ int64_t eh_model_weight_count(const eh_model *model)
     return model->layout.weight_count;
 }
 
-static eh_tensor whole_block(const eh_model *model, eh_buffer *buffer, eh_dtype dtype)
+static eh_tensor whole_block(const eh_model *model, eh_buffer *buffer, eh_dtype dtype, int64_t count)
 {
     const bool is_block = buffer != NULL && !eh_weights_mapped(model);
-    return (eh_tensor){
-        .buffer = is_block ? buffer : NULL,
-        .dtype = dtype,
-        .dimension_count = 1,
-        .shape = {model->shared.how.level == 3 ? model->shared.partition.shard_count : model->layout.weight_count}};
+    return (eh_tensor){.buffer = is_block ? buffer : NULL, .dtype = dtype, .dimension_count = 1, .shape = {count}};
+}
+
+static int64_t held_count(const eh_model *model)
+{
+    return model->shared.how.level == 3 ? model->shared.partition.shard_count : model->layout.weight_count;
 }
 
 eh_tensor eh_model_weights(const eh_model *model)
 {
-    return whole_block(model, model->weights, EH_F32);
+    return whole_block(model, model->weights, EH_F32, held_count(model));
+}
+
+int64_t eh_model_gradient_count(const eh_model *model)
+{
+    return model->layout.gradient_count;
 }
 
 eh_tensor eh_model_gradients(const eh_model *model)
 {
-    return whole_block(model, model->gradients, EH_F32);
+    return whole_block(model, model->gradients, EH_F32, model->layout.gradient_count);
 }
 
 eh_tensor eh_model_weight_copy(const eh_model *model)
 {
-    return whole_block(model, model->copy, model->compute);
-}
-
-eh_status eh_model_train_only(eh_model *model, bool (*trains)(void *context, const eh_parameter *parameter),
-                              void *context)
-{
-    for (int64_t p = 0; p < model->layout.count; p++)
-        model->layout.parameters[p].trains = trains(context, &model->layout.parameters[p]);
-    return eh_weights_bind(model);
+    return whole_block(model, model->copy, model->compute, held_count(model));
 }

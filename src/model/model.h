@@ -37,19 +37,23 @@ typedef struct {
     bool tree;          // see eh_split_reducer_new
     const char *folder; // where fp32 masters beside low precision copies lie on disk (level 3), NULL: in memory
 } eh_sharing;
-// Low-rank adapters (Hu et al. 2021, eq. 3) beside linear layers: y += alpha / rank x A^T B^T with A [rank, inputs] and
-// B [outputs, rank]. They alone train. A begins uniform in +-1/sqrt(inputs), a function of seed and name, B as 0: as
-// PEFT does. targets: words joined by ',' or '+', each a layer's name, its end ("query_key_value",
-// "mlp.dense_h_to_4h"), a pattern of fnmatch, or "all-linear"; NULL: PEFT's choice for the architecture.
+// What of a model learns, if not all of it. `freeze`: the groups and patterns of names that do, joined by '+' (see
+// train.freeze), NULL: all. Or, with a rank above 0, low-rank adapters (Hu et al. 2021, eq. 3) beside linear layers:
+// y += alpha / rank x A^T B^T with A [rank, inputs] and B [outputs, rank]. They alone train then. A begins uniform in
+// +-1/sqrt(inputs), a function of seed and name, B as 0: as PEFT does. targets: words joined by ',' or '+', each a
+// layer's name, its end ("query_key_value", "mlp.dense_h_to_4h"), a pattern of fnmatch, or "all-linear"; NULL: PEFT's
+// choice for the architecture.
 typedef struct {
     int64_t rank;
     double alpha;
     const char *targets;
     uint64_t seed;
+    const char *freeze;
 } eh_adaptation;
 // As eh_model_open and eh_model_new, for training with other ranks; `adaptation` may be NULL, and so may `sharing`:
-// this rank alone. EH_INPUT if a word of the targets fits no linear layer. Collective; of what follows, these are
-// collective with level 3: eh_model_save, eh_model_digest, eh_model_weights_changed, and with eh_model_pass_by, passes.
+// this rank alone. EH_INPUT if a word of the targets fits no linear layer, or one of `freeze` no weight. Collective; of
+// what follows, these are collective with level 3: eh_model_save, eh_model_save_adapter, eh_model_digest,
+// eh_model_weights_changed, and with eh_model_pass_by, passes.
 EH_CHECKED eh_status eh_model_open_shared(eh_backend *backend, const char *folder, eh_dtype compute,
                                           const eh_sharing *sharing, const eh_adaptation *adaptation, eh_model **model);
 EH_CHECKED eh_status eh_model_new_shared(eh_backend *backend, const char *config_json, uint64_t seed, eh_dtype compute,
@@ -86,27 +90,28 @@ eh_special_ids eh_model_special_ids(const eh_model *model);
 EH_CHECKED eh_status eh_model_digest(eh_model *model, char text[65]);
 
 // --- Parameters: one block each for weights and gradients, laid out by this table --------------------------------
+// The block of gradients holds trained parameters alone (and frozen ones that make one matrix with them, as 0).
 typedef struct {
     const char *name; // as named_parameters() in transformers
     int64_t shape[4];
     int dimension_count;
     int64_t count, offset; // elements, from the start of the block
+    int64_t gradient;      // where the gradient begins in the block of gradients; -1: it has none
     bool decays;           // weight decay applies (no norms, no "bias" in the name)
     bool trains;           // false: frozen, no gradient
 } eh_parameter;
 int64_t eh_model_parameter_count(const eh_model *model);
 const eh_parameter *eh_model_parameters(const eh_model *model);
-int64_t eh_model_weight_count(const eh_model *model);  // elements of the block, with padding between parameters
-eh_tensor eh_model_weights(const eh_model *model);     // fp32 master block [weight_count], or this rank's shard of it
-eh_tensor eh_model_gradients(const eh_model *model);   // fp32 block, EH_FOR_TRAINING only; none where they are divided
-eh_tensor eh_model_weight_copy(const eh_model *model); // bf16/fp16 block (or shard) used in products, or no tensor
-// The units in which the block is divided: layers, and what lies before, between and behind the stacks; eh_free.
+int64_t eh_model_weight_count(const eh_model *model);   // elements of the block, with padding between parameters
+eh_tensor eh_model_weights(const eh_model *model);      // fp32 master block [weight_count], or this rank's shard of it
+int64_t eh_model_gradient_count(const eh_model *model); // elements of the block of gradients
+eh_tensor eh_model_gradients(const eh_model *model);    // that, fp32, EH_FOR_TRAINING only; none where they are divided
+eh_tensor eh_model_weight_copy(const eh_model *model);  // bf16/fp16 block (or shard) used in products, or no tensor
+// The units in which the block is divided: layers, and what lies before, between and behind the stacks, each cut into
+// what has gradients and what has none, where it has both; eh_free.
 EH_CHECKED eh_status eh_model_units(const eh_model *model, eh_unit **units, int64_t *unit_count);
 int eh_model_sharing_level(const eh_model *model);
 eh_split_reducer *eh_model_gradient_sum(const eh_model *model); // of divided gradients, else NULL
-// Freezes all parameters for which `trains` says false: they get no gradient, and eh_parameter.trains says so.
-EH_CHECKED eh_status eh_model_train_only(eh_model *model, bool (*trains)(void *context, const eh_parameter *parameter),
-                                         void *context);
 // After the weights were changed from outside (noise, a checkpoint): refreshes what was derived from them.
 EH_CHECKED eh_status eh_model_weights_changed(eh_model *model);
 // The same after an optimizer's step that wrote weight_copy too.
@@ -157,6 +162,8 @@ typedef struct {
     float weight;
     float *divergences; // [label_count] host memory: written, nats
 } eh_nearness;
+// Memory for steps of up to so many labels, once.
+EH_CHECKED eh_status eh_near_reserve(eh_model *model, eh_model *start, int64_t label_count);
 // eh_model_backward with that; `near` may be NULL.
 EH_CHECKED eh_status eh_model_backward_near(eh_model *model, const eh_nearness *near, const eh_batch *batch,
                                             float dropout, uint64_t dropout_seed, float *log_probabilities);

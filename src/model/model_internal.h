@@ -21,7 +21,7 @@ typedef struct {
     eh_tensor gradient;         // no tensor: not training, or frozen
     const eh_stored_tensor *in; // in the file, while loading
     int64_t bad;                // values that are not finite, of those that this rank loaded
-    int64_t unit;               // of the block, see eh_model_units
+    int64_t unit;               // of the layout's
     int64_t adapts;             // adapters: the number of their layer's weight
 } eh_slot;
 
@@ -30,16 +30,23 @@ typedef struct {
     eh_slot *slots;
     char **names; // owned; parameters[i].name
     int64_t count, capacity, slot_capacity, name_capacity;
-    int64_t own_count;    // the model's own parameters; adapters follow them
-    int64_t weight_count; // elements of the block
+    int64_t own_count;      // the model's own parameters; adapters follow them
+    int64_t weight_count;   // elements of the block
+    int64_t gradient_count; // of the block of gradients
+    eh_unit *units;         // see eh_model_units
+    int64_t unit_count, unit_capacity;
+    bool has_muted; // a frozen parameter has a gradient, as it makes one matrix with a trained one
 } eh_layout;
 EH_CHECKED eh_status eh_layout_make(const eh_arch *arch, const eh_transformer *transformer,
                                     const eh_adaptation *adaptation, eh_layout *layout);
 // A parameter behind the others; `joined`: without a gap.
 EH_CHECKED eh_status eh_layout_add(eh_layout *layout, const eh_parameter *parameter, const eh_slot *slot);
 void eh_layout_deinit(eh_layout *layout);
-// Elements of the matrices that each token is multiplied with: no embeddings, no output layer.
-int64_t eh_layout_matrix_count(const eh_layout *layout);
+// Says which parameters of the table train. EH_INPUT if a word fits none.
+EH_CHECKED eh_status eh_layout_freeze(const char *learning, eh_layout *layout);
+// Elements of the matrices that each token is multiplied with: no embeddings, no output layer; or of those of them that
+// have gradients.
+int64_t eh_layout_matrix_count(const eh_layout *layout, bool trained);
 
 // Memory of adapters, shared by all of them.
 typedef struct {
@@ -147,21 +154,31 @@ typedef struct {
     eh_buffer *logits_buffer;
 } eh_work;
 
+// A layer of a stack: one unit, or two, what has gradients and what has none.
+typedef struct {
+    int64_t units[2], unit_count;
+} eh_passing_layer;
+
 // What a training shares with other ranks, sharing.c. Embeddings, head and final norms are kept together for good; the
 // layers pass, one after another, through two windows, the next one coming in while one is used. Vectors (biases,
 // norms), which are small, are with every rank in fp32.
 typedef struct {
     eh_sharing how; // comm NULL: nothing is divided
     eh_partition partition;
-    bool *streams;                          // [unit_count] a layer
-    int64_t *place;                         // [unit_count] a layer's number, or where a kept unit begins in `kept`
-    int64_t *layers, layer_count;           // units of the layers, encoder before decoder
-    int64_t first_layer[EH_STACK_COUNT];    // number of a stack's first layer
-    int64_t kept_count, window_count;       // elements
+    int64_t *layer_of;               // [unit_count] the number of its layer; -1: it is kept
+    int64_t *place, *gradient_place; // [unit_count] where it begins in its window, or in what is kept
+    eh_passing_layer *layers;        // encoder before decoder
+    int64_t layer_count;
+    int64_t first_layer[EH_STACK_COUNT]; // number of a stack's first layer
+    int64_t kept_count, window_count;    // elements of weights
+    int64_t kept_gradient_count, gradient_window_count;
     int64_t vector_count, *vector_place;    // [parameters] in `vectors`, -1: a matrix
     eh_buffer *kept, *windows[2], *vectors; // level 3
     eh_buffer *kept_gradients, *gradient_windows[2];
-    eh_gathering gatherings[2];
+    eh_gathering gatherings[2][2]; // of each window, the layer's units
+    bool is_apart;                 // device memory is not the host's: what ranks exchange passes through these
+    char *host_windows[2], *host_kept;
+    float *host_vectors, *host_gradients;
     int64_t held[2]; // the layer whose weights a window holds, or that are on their way; -1: none
     eh_split_reducer *reducer;
 } eh_shared;
@@ -185,7 +202,7 @@ struct eh_model {
     const eh_stored_tensor **kept; // of another head, for saving; names in t's class
     int64_t kept_count;
     eh_buffer *weights, *copy, *gradients, *slopes, *adapter_index;
-    eh_adaptation adaptation; // rank 0: none; targets is not kept
+    eh_adaptation adaptation; // rank 0: no adapters; its words are not kept
     eh_buffer **views;
     int64_t view_count, view_capacity;
     eh_weights w;
@@ -225,6 +242,8 @@ EH_CHECKED eh_status eh_sharing_refresh(eh_model *model); // kept units and vect
 // backward pass, its gradients begin at 0 and are then added to the other ranks'.
 EH_CHECKED eh_status eh_sharing_begin_layer(eh_model *model, eh_stack stack, int64_t l, eh_direction direction);
 EH_CHECKED eh_status eh_sharing_end_layer(eh_model *model, eh_stack stack, int64_t l);
+// Sets the gradients of frozen parameters that make one matrix with trained ones to 0; unit -1: of all units.
+EH_CHECKED eh_status eh_sharing_mute(eh_model *model, int64_t unit);
 EH_CHECKED eh_status eh_sharing_skip_stack(eh_model *model, eh_stack stack, eh_direction direction);
 // Around a backward pass: the gradients of kept units.
 EH_CHECKED eh_status eh_sharing_begin_backward(eh_model *model);
@@ -242,13 +261,22 @@ EH_CHECKED eh_status eh_adapters_init(eh_model *model); // first values and the 
 void eh_adapters_bind(const eh_model *model, int64_t weight, int64_t joined, eh_linear *linear);
 int64_t eh_adapters_width(const eh_model *model); // widest parts x rank of a product
 int64_t eh_adapters_joined_count(const eh_model *model);
-// The parameter's values with its adapter merged in: `scratch`, made when needed, or the values themselves.
-EH_CHECKED eh_status eh_adapters_merge(eh_model *model, int64_t parameter, eh_buffer **scratch, eh_tensor *value);
+bool eh_adapters_change(const eh_model *model, int64_t parameter); // a matrix that has an adapter
+// Memory for merging, made when needed; all zero: none.
+typedef struct {
+    eh_buffer *value, *a, *b;
+} eh_merging;
+void eh_merging_deinit(eh_merging *merging);
+// The parameter's values with its adapter merged in, in `merging`, or the values themselves. Collective at level 3,
+// where it is for matrices that have an adapter alone.
+EH_CHECKED eh_status eh_adapters_merge(eh_model *model, int64_t parameter, eh_merging *merging, eh_tensor *value);
 
 // save.c
 EH_CHECKED eh_status eh_save_json(const char *folder, const char *name, const json_t *value);
 EH_CHECKED eh_status eh_save_tensors(eh_model *model, const char *path, const eh_safetensors_entry *entries,
                                      int64_t count);
+// The other ranks' part in writing parameters [first, first + count) of a model whose weights are divided.
+EH_CHECKED eh_status eh_save_attend(eh_model *model, int64_t first, int64_t count);
 
 // activations.c
 void eh_work_deinit(eh_model *model);

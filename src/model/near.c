@@ -1,8 +1,22 @@
 // Staying near a starting model: KL(start || model) over the vocabulary at each label, and its gradient. The starting
 // model passes the same batch up to its hidden rows; logits of both are made for a block of labels at a time.
 #include "model/model_internal.h"
+#include "model/outline.h"
 
 #define LOGIT_BYTES (64 << 20) // of a block of logits
+
+int64_t eh_near_labels_at_once(int64_t outputs, int64_t label_count)
+{
+    const int64_t most = LOGIT_BYTES / (outputs * 4) > 0 ? LOGIT_BYTES / (outputs * 4) : 1;
+    return label_count < most ? label_count : most;
+}
+
+eh_status eh_near_reserve(eh_model *model, eh_model *start, int64_t label_count)
+{
+    const int64_t block = eh_near_labels_at_once(eh_output_count(model), label_count);
+    EH_TRY(eh_logits_reserve(model, block));
+    return eh_logits_reserve(start, block);
+}
 
 eh_status eh_near_forward(eh_model *start, const eh_batch *batch, eh_tensor *hidden)
 {
@@ -57,9 +71,9 @@ eh_status eh_near_backward(eh_model *model, const eh_nearness *near, const eh_te
 {
     eh_model *start = near->start;
     const int64_t n = hidden->shape[0], outputs = eh_output_count(model);
-    const int64_t most = LOGIT_BYTES / (outputs * 4) > 0 ? LOGIT_BYTES / (outputs * 4) : 1, block = n < most ? n : most;
+    const int64_t block = eh_near_labels_at_once(outputs, n);
     EH_ASSERT(start->backend == model->backend && eh_output_count(start) == outputs);
-    EH_TRY(eh_logits_reserve(model, block));
+    EH_TRY(eh_logits_reserve(model, block)); // nothing after eh_near_reserve
     EH_TRY(eh_logits_reserve(start, block));
     const eh_tensor divergences = eh_first_rows(&start->work.log_probability, n);
     for (int64_t first = 0; first < n; first += block) {

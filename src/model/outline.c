@@ -10,10 +10,12 @@ static void outline_training(const eh_model *model, const eh_memory_use *memory,
     const size_t element = eh_dtype_bytes(model->compute), block = (size_t)model->layout.weight_count;
     const size_t held = memory->level == 3 ? (size_t)shared->partition.shard_count : block;
     const size_t passing = (size_t)(shared->kept_count + 2 * shared->window_count);
-    outline->shard_count = memory->level == 0 ? model->layout.weight_count : shared->partition.shard_count;
+    const size_t passing_gradients = (size_t)(shared->kept_gradient_count + 2 * shared->gradient_window_count);
+    outline->sum_count = shared->partition.sum_count;
+    outline->state_count = memory->level == 0 ? model->layout.gradient_count : shared->partition.sum_count;
     outline->weight_bytes = 4 * held;
     outline->copy_bytes = model->compute == EH_F32 ? 0 : element * held;
-    outline->gradient_bytes = memory->level >= 2 ? 4 * passing : 4 * block;
+    outline->gradient_bytes = 4 * (memory->level >= 2 ? passing_gradients : (size_t)model->layout.gradient_count);
     if (memory->level >= 2)
         outline->divided_bytes = eh_split_reducer_bytes(&shared->partition, memory->leaf_count, memory->tree);
     if (memory->level < 3)
@@ -31,7 +33,9 @@ eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dty
     eh_status status = EH_OK;
     *outline = (eh_model_outline){0};
     EH_TRY_OR(done, eh_arch_read(where, config_json, NULL, &model.config, &model.arch, &model.t));
-    EH_TRY_OR(done, eh_layout_make(model.arch, &model.t, NULL, &model.layout));
+    if (memory != NULL && memory->adaptation != NULL)
+        model.adaptation = *memory->adaptation;
+    EH_TRY_OR(done, eh_layout_make(model.arch, &model.t, memory ? memory->adaptation : NULL, &model.layout));
     *outline = (eh_model_outline){
         .kind = model.t.kind,
         .head = model.t.head,
@@ -41,9 +45,12 @@ eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dty
         .model_type = model.arch->model_type,
         .special = model.t.special,
         .block_count = model.layout.weight_count,
-        .matrix_count = eh_layout_matrix_count(&model.layout),
+        .gradient_count = model.layout.gradient_count,
+        .matrix_count = eh_layout_matrix_count(&model.layout, false),
+        .trained_matrix_count = eh_layout_matrix_count(&model.layout, true),
         .activation_bytes = eh_model_activation_bytes(&model, limits),
     };
+    outline->packed_bytes = memory ? 0 : eh_dtype_bytes(compute) * (size_t)eh_weights_packable(&model);
     if (memory) {
         EH_TRY_OR(done, eh_sharing_outline(&model, memory->ranks));
         outline_training(&model, memory, outline);

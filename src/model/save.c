@@ -45,15 +45,15 @@ static eh_status each_shared_piece(eh_model *model, int64_t p, uint8_t *piece,
 static eh_status each_piece(eh_model *model, int64_t p, uint8_t *piece,
                             eh_status (*take)(void *context, const void *bytes, size_t size), void *context)
 {
-    if (model->shared.how.level == 3)
+    if (model->shared.how.level == 3 && !eh_adapters_change(model, p))
         return each_shared_piece(model, p, piece, take, context);
-    eh_buffer *scratch = NULL;
+    eh_merging merging = {0};
     eh_tensor merged;
     eh_status status = EH_OK;
-    EH_TRY_OR(done, eh_adapters_merge(model, p, &scratch, &merged));
+    EH_TRY_OR(done, eh_adapters_merge(model, p, &merging, &merged));
     const size_t element = eh_dtype_bytes(merged.dtype);
     const int64_t count = eh_tensor_count(&merged), most = CHUNK / (int64_t)element;
-    for (int64_t first = 0; first < count; first += most) {
+    for (int64_t first = 0; take != NULL && first < count; first += most) {
         const int64_t now = count - first < most ? count - first : most;
         eh_tensor part = merged;
         part.offset += (size_t)first * element;
@@ -63,7 +63,7 @@ static eh_status each_piece(eh_model *model, int64_t p, uint8_t *piece,
         EH_TRY_OR(done, take(context, piece, (size_t)now * element));
     }
 done:
-    eh_buffer_free(&scratch);
+    eh_merging_deinit(&merging);
     return status;
 }
 
@@ -239,13 +239,11 @@ done:
     return status;
 }
 
-// The other ranks' part in writing a model whose weights are divided.
-static eh_status attend(eh_model *model)
+eh_status eh_save_attend(eh_model *model, int64_t first, int64_t count)
 {
     uint8_t *piece = NULL;
     eh_status status = EH_ALLOC(CHUNK, &piece);
-    for (int64_t p = 0; status == EH_OK && p < model->layout.count; p++)
-        status = each_piece(model, p, piece, NULL, NULL);
+    for (int64_t p = first; status == EH_OK && p < first + count; p++) status = each_piece(model, p, piece, NULL, NULL);
     eh_free(&piece);
     return status;
 }
@@ -274,7 +272,7 @@ eh_status eh_model_save_shards(eh_model *model, const char *folder, const char *
     char(*names)[256] = NULL; // of what is kept
     const int64_t count = model->layout.own_count;
     if (model->shared.how.level == 3 && eh_comm_rank(model->shared.how.comm) != 0)
-        return attend(model);
+        return eh_save_attend(model, 0, count);
     if (mkdir(folder, 0777) != 0 && errno != EEXIST)
         return eh_error(EH_MACHINE, "%s: cannot make the folder: %s", folder, strerror(errno));
     EH_TRY_OR(done, EH_ALLOC(count + model->kept_count, &entries));

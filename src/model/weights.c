@@ -269,7 +269,7 @@ static eh_status make_blocks(eh_model *model)
         return eh_sharing_make_weights(model);
     EH_TRY(eh_buffer_new(model->backend, (size_t)count * 4, "weights", &model->weights));
     if (model->use == EH_FOR_TRAINING && model->shared.how.level < 2)
-        EH_TRY(eh_buffer_new(model->backend, (size_t)count * 4, "gradients", &model->gradients));
+        EH_TRY(eh_buffer_new(model->backend, (size_t)model->layout.gradient_count * 4, "gradients", &model->gradients));
     if (has_copy)
         EH_TRY(eh_buffer_new(model->backend, (size_t)count * 2, "weights for products", &model->copy));
     for (int64_t p = 0; p < model->layout.count; p++) {

@@ -45,8 +45,8 @@ static eh_status add_squares(eh_trainer *trainer, int64_t example, float *gradie
     EH_TRY(eh_backend_download(trainer->backend, &block, gradient));
     for (int64_t p = 0; p < eh_model_parameter_count(trainer->model); p++) {
         const eh_parameter *parameter = &eh_model_parameters(trainer->model)[p];
-        const int64_t end = parameter->offset + parameter->count;
-        for (int64_t i = parameter->offset; parameter->trains && i < end; i++) sums[i] += gradient[i] * gradient[i];
+        const int64_t end = parameter->gradient + parameter->count;
+        for (int64_t i = parameter->gradient; parameter->trains && i < end; i++) sums[i] += gradient[i] * gradient[i];
     }
     return EH_OK;
 }
@@ -54,7 +54,7 @@ static eh_status add_squares(eh_trainer *trainer, int64_t example, float *gradie
 static eh_status sum_own_leaves(eh_trainer *trainer, const int64_t *examples, int64_t count, float *gradient,
                                 float *sums)
 {
-    const int64_t leaves = trainer->batches.micro_count, total = eh_model_weight_count(trainer->model);
+    const int64_t leaves = trainer->batches.micro_count, total = eh_model_gradient_count(trainer->model);
     for (int64_t i = 0; i < trainer->own_micro_count; i++) {
         if (trainer->tree || i == 0)
             memset(sums, 0, (size_t)total * sizeof *sums);
@@ -71,7 +71,7 @@ static eh_status weigh(eh_trainer *trainer, const int64_t *examples, int64_t cou
 {
     float *gradient = NULL, *sums = NULL;
     eh_status status = EH_OK;
-    const int64_t total = eh_model_weight_count(trainer->model);
+    const int64_t total = eh_model_gradient_count(trainer->model);
     EH_TRY_OR(done, EH_ALLOC(total, &gradient));
     EH_TRY_OR(done, EH_ALLOC(total, &sums));
     EH_TRY_OR(done, sum_own_leaves(trainer, examples, count, gradient, sums));
@@ -85,12 +85,43 @@ done:
     return status;
 }
 
+// The part of unit u whose gradients' sum this rank is to pull: at level 0 the node's ranks hold one sum, of which each
+// pulls a slice; or each has one of its own, on its device.
+static eh_anchor_stretch part_of_unit(const eh_trainer *trainer, int64_t u)
+{
+    const eh_partition *partition = &trainer->partition;
+    const eh_unit *unit = &partition->units[u];
+    const eh_stretch *own = &partition->own[u];
+    if (trainer->level > 0) {
+        const int64_t block = unit->gradient_first + own->first - unit->first;
+        return (eh_anchor_stretch){.weights = trainer->level == 3 ? own->at : own->first,
+                                   .sum = trainer->level >= 2 ? own->sum_at : block,
+                                   .block = block,
+                                   .count = own->count};
+    }
+    int64_t first = 0, count = partition->gradient_count;
+    if (trainer->staging == NULL)
+        eh_comm_slice_of(eh_comm_local_rank(trainer->comm), eh_comm_local_size(trainer->comm),
+                         partition->gradient_count, &first, &count);
+    const int64_t unit_end = unit->gradient_first + unit->count;
+    const int64_t begin = first > unit->gradient_first ? first : unit->gradient_first;
+    const int64_t end = first + count < unit_end ? first + count : unit_end;
+    return (eh_anchor_stretch){.weights = unit->first + begin - unit->gradient_first,
+                               .sum = begin,
+                               .block = begin,
+                               .count = end > begin ? end - begin : 0};
+}
+
 static eh_status remember_start(eh_trainer *trainer)
 {
-    EH_ASSERT(trainer->level < 2); // eh_job_complete
-    if (trainer->first_micro > 0 || trainer->own_micro_count == 0)
-        return EH_OK; // the rank with the first micro-batch adds the pull, for all
-    return eh_anchor_init(trainer->backend, trainer->model, trainer->job->train.l2, &trainer->anchor);
+    eh_anchor_stretch *stretches = NULL;
+    int64_t count = 0, capacity = 0;
+    for (int64_t u = 0; u < trainer->partition.unit_count; u++) {
+        const eh_anchor_stretch part = part_of_unit(trainer, u);
+        if (!trainer->partition.units[u].frozen && part.count > 0)
+            EH_TRY(EH_APPEND(&stretches, &count, &capacity, part));
+    }
+    return eh_anchor_init(trainer->backend, trainer->model, trainer->job->train.l2, stretches, count, &trainer->anchor);
 }
 
 eh_status eh_trainer_stay_put(eh_trainer *trainer)

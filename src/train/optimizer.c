@@ -17,44 +17,49 @@ static int64_t greatest(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-// Parameters that follow each other with nothing but padding between them make one run; padding stays 0.
-static eh_status find_runs(const eh_model *model, const eh_stretch *stretch, int level, int64_t *capacity,
-                           eh_optimizer *optimizer)
+// The trained elements of a stretch of unit u. Parameters that follow each other with nothing but padding between them
+// make one run; padding stays 0.
+static eh_status find_runs(const eh_model *model, const eh_partition *partition, int64_t u, const eh_stretch *stretch,
+                           int level, int64_t *capacity, eh_optimizer *optimizer)
 {
-    const eh_parameter *parameters = eh_model_parameters(model);
-    const int64_t parameter_count = eh_model_parameter_count(model);
-    int64_t previous = -2;
-    for (int64_t p = 0; p < parameter_count; p++) {
-        const eh_parameter *parameter = &parameters[p];
+    const eh_unit *unit = &partition->units[u];
+    const int64_t first_run = optimizer->run_count;
+    bool follows = false; // the parameter before is the end of the last run
+    for (int64_t p = 0; p < eh_model_parameter_count(model); p++) {
+        const eh_parameter *parameter = &eh_model_parameters(model)[p];
         const int64_t begin = greatest(parameter->offset, stretch->first);
         const int64_t end = least(parameter->offset + parameter->count, stretch->first + stretch->count);
-        if (!parameter->trains || begin >= end)
+        if (begin >= end)
             continue;
-        eh_optimizer_run *last = optimizer->run_count > 0 ? &optimizer->runs[optimizer->run_count - 1] : NULL;
-        if (last && previous == p - 1 && last->decays == parameter->decays && begin >= last->first + last->count) {
+        eh_optimizer_run *last = optimizer->run_count > first_run ? &optimizer->runs[optimizer->run_count - 1] : NULL;
+        if (!parameter->trains) {
+            follows = false;
+        } else if (last && follows && last->decays == parameter->decays) {
             last->count = end - last->first;
         } else {
-            const int64_t in_shard = stretch->at + begin - stretch->first;
+            const int64_t inside = begin - stretch->first;
             const eh_optimizer_run run = {.first = begin,
                                           .count = end - begin,
-                                          .weights = level == 3 ? in_shard : begin,
-                                          .gradient = level >= 2 ? in_shard : begin,
+                                          .weights = level == 3 ? stretch->at + inside : begin,
+                                          .gradient = level >= 2 ? stretch->sum_at + inside
+                                                                 : unit->gradient_first + begin - unit->first,
                                           .decays = parameter->decays};
             EH_TRY(EH_APPEND(&optimizer->runs, &optimizer->run_count, capacity, run));
+            follows = true;
         }
-        previous = p;
     }
     return EH_OK;
 }
 
 static eh_status find_all_runs(const eh_model *model, const eh_partition *partition, int level, eh_optimizer *optimizer)
 {
-    const eh_stretch everything = {.count = eh_model_weight_count(model)};
     int64_t capacity = 0;
-    if (level == 0)
-        EH_TRY(find_runs(model, &everything, level, &capacity, optimizer));
-    for (int64_t u = 0; level > 0 && u < partition->unit_count; u++)
-        EH_TRY(find_runs(model, &partition->own[u], level, &capacity, optimizer));
+    for (int64_t u = 0; u < partition->unit_count; u++) {
+        const eh_stretch whole = {.first = partition->units[u].first, .count = partition->units[u].count};
+        if (!partition->units[u].frozen)
+            EH_TRY(
+                find_runs(model, partition, u, level == 0 ? &whole : &partition->own[u], level, &capacity, optimizer));
+    }
     for (int64_t r = 0; r < optimizer->run_count; r++) {
         optimizer->runs[r].state = optimizer->state_count;
         optimizer->state_count += (optimizer->runs[r].count + 15) / 16 * 16;
@@ -62,14 +67,34 @@ static eh_status find_all_runs(const eh_model *model, const eh_partition *partit
     return EH_OK;
 }
 
-static eh_status new_moments(eh_backend *backend, int64_t count, const char *folder, const char *purpose,
-                             eh_buffer **buffer, eh_tensor *tensor)
+static eh_status new_states(eh_backend *backend, int64_t count, const char *folder, const char *purpose,
+                            eh_buffer **buffer, eh_tensor *tensor)
 {
     const size_t bytes = (size_t)count * sizeof(float);
     EH_TRY(folder != NULL ? eh_buffer_new_in_file(backend, bytes, folder, purpose, buffer)
                           : eh_buffer_new(backend, bytes, purpose, buffer));
     *tensor = (eh_tensor){.buffer = *buffer, .dtype = EH_F32, .dimension_count = 1, .shape = {count}};
     return EH_OK;
+}
+
+// Moments: in the device's memory; offloaded, in files where that is the host's, else in the host's memory, from where
+// they visit the device a piece at a time.
+static eh_status make_moments(const char *folder, eh_optimizer *optimizer)
+{
+    const eh_tensor weights = eh_model_weights(optimizer->model);
+    const int64_t count = optimizer->state_count, visit = least(CHUNK, count);
+    eh_backend *home = optimizer->backend;
+    if (folder != NULL && eh_tensor_host(&weights) == NULL) {
+        EH_TRY(eh_backend_open("cpu", 0, 1, &optimizer->host));
+        home = optimizer->host;
+        folder = NULL;
+        EH_TRY(new_states(optimizer->backend, visit, NULL, "visiting moments", &optimizer->visit_buffers[0],
+                          &optimizer->visiting_m));
+        EH_TRY(new_states(optimizer->backend, visit, NULL, "visiting moments", &optimizer->visit_buffers[1],
+                          &optimizer->visiting_v));
+    }
+    EH_TRY(new_states(home, count, folder, "first moments", &optimizer->m_buffer, &optimizer->m));
+    return new_states(home, count, folder, "second moments", &optimizer->v_buffer, &optimizer->v);
 }
 
 eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train,
@@ -85,8 +110,7 @@ eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_t
                   .hf_legacy = strcmp(train->optimizer, "adamw_hf") == 0},
     };
     EH_TRY(find_all_runs(model, partition, level, optimizer));
-    EH_TRY(new_moments(backend, optimizer->state_count, folder, "first moments", &optimizer->m_buffer, &optimizer->m));
-    return new_moments(backend, optimizer->state_count, folder, "second moments", &optimizer->v_buffer, &optimizer->v);
+    return make_moments(folder, optimizer);
 }
 
 void eh_optimizer_deinit(eh_optimizer *optimizer)
@@ -94,6 +118,24 @@ void eh_optimizer_deinit(eh_optimizer *optimizer)
     eh_free(&optimizer->runs);
     eh_buffer_free(&optimizer->m_buffer);
     eh_buffer_free(&optimizer->v_buffer);
+    for (int i = 0; i < 2; i++) eh_buffer_free(&optimizer->visit_buffers[i]);
+    eh_backend_close(&optimizer->host);
+}
+
+static eh_status step_piece(const eh_optimizer *optimizer, const eh_tensor *w, const eh_tensor *g, const eh_tensor *m,
+                            const eh_tensor *v, const eh_tensor *copy)
+{
+    eh_backend *backend = optimizer->backend;
+    if (optimizer->host == NULL)
+        return eh_adamw_step(backend, &optimizer->adamw, w, g, m, v, copy);
+    const int64_t count = m->shape[0];
+    const eh_tensor here_m = eh_tensor_rows(&optimizer->visiting_m, 0, count);
+    const eh_tensor here_v = eh_tensor_rows(&optimizer->visiting_v, 0, count);
+    EH_TRY(eh_backend_upload(backend, eh_tensor_host(m), &here_m));
+    EH_TRY(eh_backend_upload(backend, eh_tensor_host(v), &here_v));
+    EH_TRY(eh_adamw_step(backend, &optimizer->adamw, w, g, &here_m, &here_v, copy));
+    EH_TRY(eh_backend_download(backend, &here_m, eh_tensor_host(m)));
+    return eh_backend_download(backend, &here_v, eh_tensor_host(v));
 }
 
 eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, int64_t step, double learning_rate,
@@ -106,7 +148,7 @@ eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, 
     for (int64_t r = 0; r < optimizer->run_count; r++) {
         const eh_optimizer_run *run = &optimizer->runs[r];
         optimizer->adamw.weight_decay = run->decays ? optimizer->weight_decay : 0;
-        for (int64_t done = 0; done < run->count; done += CHUNK) { // what is on disk passes through memory
+        for (int64_t done = 0; done < run->count; done += CHUNK) { // what is elsewhere passes through memory
             const int64_t count = least(CHUNK, run->count - done);
             const eh_tensor w = eh_tensor_rows(&weights, run->weights + done, count);
             const eh_tensor g = eh_tensor_rows(gradient, run->gradient + done, count);
@@ -115,7 +157,7 @@ eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, 
             eh_tensor c = {0};
             if (eh_tensor_exists(&copy))
                 c = eh_tensor_rows(&copy, run->weights + done, count);
-            EH_TRY(eh_adamw_step(optimizer->backend, &optimizer->adamw, &w, &g, &m, &v, &c));
+            EH_TRY(step_piece(optimizer, &w, &g, &m, &v, &c));
             eh_tensor_release(&w);
             eh_tensor_release(&m);
             eh_tensor_release(&v);
@@ -151,10 +193,12 @@ eh_status eh_norm_pieces(eh_backend *backend, const eh_partition *partition, con
     for (int64_t u = 0; u < partition->unit_count; u++) {
         const eh_unit *unit = &partition->units[u];
         const eh_stretch *own = &partition->own[u];
+        if (unit->frozen)
+            continue;
         const int64_t length = eh_unit_piece(unit->count);
         double *sum = sums + partition->piece_first[u] + (own->first - unit->first) / length;
         for (int64_t done = 0; done < own->count; done += length) {
-            const int64_t begin = (is_shard ? own->at : own->first) + done;
+            const int64_t begin = (is_shard ? own->sum_at : unit->gradient_first + own->first - unit->first) + done;
             const eh_tensor piece = eh_tensor_rows(gradient, begin, least(length, own->count - done));
             EH_TRY(eh_squared_norm(backend, &piece, sum++));
         }

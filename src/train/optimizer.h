@@ -21,13 +21,17 @@ typedef struct {
     float weight_decay;
     eh_optimizer_run *runs;
     int64_t run_count, state_count;
+    eh_backend *host; // whose memory the moments are in, if they are offloaded from a device's; else NULL
     eh_buffer *m_buffer, *v_buffer;
     eh_tensor m, v; // fp32 [state_count], first and second moments
+    eh_buffer *visit_buffers[2];
+    eh_tensor visiting_m, visiting_v; // a piece of them, on the device
 } eh_optimizer;
 
 // For all weights (level, as memory.zero: 0), or for this rank's stretches: gradients (from level 2 on) and weights (3)
 // are shards then.
-// `folder`: where moments that are offloaded have their files, NULL: they are in memory.
+// `folder`: moments are offloaded: they have files there, or the host's memory where that is not the device's; NULL:
+// they are in the device's memory.
 EH_CHECKED eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_train *train,
                                        const eh_partition *partition, int level, const char *folder,
                                        eh_optimizer *optimizer);

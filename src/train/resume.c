@@ -159,7 +159,8 @@ static eh_status list_held(const eh_trainer *trainer, int part, eh_tensor *held,
     *held = part == 0 ? eh_model_weights(trainer->model) : part == 1 ? optimizer->m : optimizer->v;
     for (int64_t r = 0; part > 0 && r < optimizer->run_count; r++) {
         const eh_optimizer_run *run = &optimizer->runs[r];
-        EH_TRY(EH_APPEND(stretches, count, &capacity, ((eh_stretch){run->first, run->count, run->state})));
+        EH_TRY(EH_APPEND(stretches, count, &capacity,
+                         ((eh_stretch){.first = run->first, .count = run->count, .at = run->state})));
     }
     for (int64_t u = 0; part == 0 && trainer->level == 3 && u < trainer->partition.unit_count; u++)
         EH_TRY(EH_APPEND(stretches, count, &capacity, trainer->partition.own[u]));
@@ -229,9 +230,13 @@ static eh_status gather_own_pieces(eh_trainer *trainer, bool copies, piece_list 
 {
     EH_TRY(connect_pieces(list, copies, host));
     EH_TRY(eh_backend_wait(trainer->backend));
-    for (int64_t p = 0; p < list->count; p++)
-        if (copies || eh_tensor_host(&list->where[p]) == NULL)
+    for (int64_t p = 0; p < list->count; p++) {
+        const void *here = eh_tensor_host(&list->where[p]);
+        if (here == NULL)
             EH_TRY(eh_backend_download(trainer->backend, &list->where[p], list->pieces[p].values));
+        else if (copies)
+            memcpy(list->pieces[p].values, here, eh_tensor_bytes(&list->where[p]));
+    }
     return EH_OK;
 }
 

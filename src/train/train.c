@@ -9,7 +9,6 @@
 #include "core/signals.h"
 #include "core/string.h"
 #include "io/atomic.h"
-#include "train/freeze.h"
 #include "train/metrics_file.h"
 #include "train/resume.h"
 
@@ -190,6 +189,13 @@ static eh_status one_step(training_run *run, bool *stop)
     return tend_checkpoint(run, *stop);
 }
 
+static const char *place_of_moments(const eh_optimizer *optimizer)
+{
+    return eh_tensor_in_file(&optimizer->m) ? "on disk"
+           : optimizer->host != NULL        ? "in the host's memory"
+                                            : "in the device's memory";
+}
+
 // FOLDER/training.csv: how much of the model learns, for the report.
 static eh_status record_size(const training_run *run)
 {
@@ -213,7 +219,6 @@ static eh_status begin(training_run *run)
 {
     const eh_training *training = run->training;
     snprintf(run->key, sizeof run->key, "%s", training->key != NULL ? training->key : "");
-    EH_TRY(eh_comm_agree(training->comm, eh_freeze(&training->job->train, training->model)));
     EH_TRY(eh_trainer_init(training->comm, training->backend, training->model, training->job, training->set,
                            &run->trainer));
     if (training->start != NULL)
@@ -232,6 +237,8 @@ static eh_status begin(training_run *run)
                 (long long)batches->step_count, (long long)batches->batch, (long long)batches->micro_count,
                 (long long)eh_trainer_trained_count(&run->trainer));
     EH_TRY(eh_comm_agree(training->comm, eh_comm_rank(training->comm) == 0 ? record_size(run) : EH_OK));
+    eh_log_line(training->log, "AdamW's moments: %.1f MiB on rank 0, %s",
+                8 * (double)run->trainer.optimizer.state_count / 1048576, place_of_moments(&run->trainer.optimizer));
     run->progress = eh_progress_begin(training->log, "train", "steps", batches->step_count - run->first_step);
     run->began = run->last_checkpoint = eh_seconds();
     run->processor_began = eh_processor_seconds();

@@ -17,23 +17,34 @@ eh_model_facts eh_model_facts_of(const eh_model *model)
 
 // --- Set-up -----------------------------------------------------------------------------------------------
 
+static int64_t longest_unit(const eh_partition *partition)
+{
+    int64_t longest = 0;
+    for (int64_t u = 0; u < partition->unit_count; u++)
+        if (!partition->units[u].frozen && partition->units[u].count > longest)
+            longest = partition->units[u].count;
+    return longest;
+}
+
 // The ranks' gradients meet in host memory. Where the device's memory is the host's, nothing is copied on the way.
 static eh_status connect_gradients(eh_trainer *trainer)
 {
-    const eh_tensor own = eh_model_gradients(trainer->model);
-    const int64_t count = eh_model_weight_count(trainer->model);
+    const eh_tensor own = eh_model_gradients(trainer->model), weights = eh_model_weights(trainer->model);
+    const int64_t count = eh_model_gradient_count(trainer->model);
+    trainer->is_apart = eh_tensor_host(&weights) == NULL;
+    if (trainer->is_apart && (trainer->level == 1 || trainer->level == 2))
+        EH_TRY(EH_ALLOC(longest_unit(&trainer->partition), &trainer->host_weights));
     if (trainer->level >= 2) {
-        trainer->gradient =
-            (eh_tensor){.dtype = EH_F32, .dimension_count = 1, .shape = {trainer->partition.shard_count}};
+        trainer->gradient = (eh_tensor){.dtype = EH_F32, .dimension_count = 1, .shape = {trainer->partition.sum_count}};
         const float *sum = eh_split_reducer_result(eh_model_gradient_sum(trainer->model));
-        EH_TRY(eh_buffer_view(trainer->backend, sum, eh_tensor_bytes(&trainer->gradient), &trainer->sum_view));
+        const size_t bytes = eh_tensor_bytes(&trainer->gradient);
+        EH_TRY(trainer->is_apart ? eh_buffer_new(trainer->backend, bytes, "the gradients' sum", &trainer->sum_view)
+                                 : eh_buffer_view(trainer->backend, sum, bytes, &trainer->sum_view));
         trainer->gradient.buffer = trainer->sum_view;
         return EH_OK;
     }
     trainer->gradient = own;
-    if (eh_tensor_host(&own) == NULL && trainer->level > 0)
-        return eh_error(EH_INPUT, "memory.zero: 1 needs a device whose memory is the host's (cpu, reference)");
-    if (eh_tensor_host(&own) == NULL)
+    if (trainer->is_apart)
         return EH_ALLOC(count, &trainer->staging);
     EH_TRY(eh_buffer_view(trainer->backend, eh_tree_reducer_result(trainer->reducer), (size_t)count * sizeof(float),
                           &trainer->sum_view));
@@ -83,7 +94,7 @@ eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, c
     const int64_t leaves = trainer->tree ? job->train.micro_batches : eh_comm_size(comm);
     if (trainer->level >= 2)
         return eh_comm_agree(comm, connect_gradients(trainer));
-    EH_TRY(eh_tree_reducer_new(comm, eh_model_weight_count(model), leaves, &trainer->reducer));
+    EH_TRY(eh_tree_reducer_new(comm, eh_model_gradient_count(model), leaves, &trainer->reducer));
     if (trainer->tree)
         eh_tree_reducer_leaves(trainer->reducer, &trainer->first_micro, &trainer->own_micro_count);
     else
@@ -94,8 +105,8 @@ eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, c
 eh_status eh_trainer_stay_near(eh_trainer *trainer, eh_model *start)
 {
     const eh_batch_limits *limits = &trainer->batches.limits;
-    EH_ASSERT(trainer->level < 2); // eh_job_complete
     EH_TRY(eh_model_reserve(start, limits));
+    EH_TRY(eh_near_reserve(trainer->model, start, limits->labels));
     EH_TRY(EH_ALLOC(limits->labels, &trainer->near.divergences));
     trainer->near.start = start;
     trainer->near.weight = (float)trainer->job->train.kl;
@@ -114,6 +125,7 @@ void eh_trainer_deinit(eh_trainer *trainer)
     eh_packed_batch_deinit(&trainer->packed);
     eh_batches_deinit(&trainer->batches);
     eh_free(&trainer->staging);
+    eh_free(&trainer->host_weights);
     eh_free(&trainer->log_probabilities);
     eh_free(&trainer->exchange);
     eh_free(&trainer->norm_sums);
@@ -190,8 +202,6 @@ static eh_status own_gradients(eh_trainer *trainer)
         if (trainer->tree || i == 0)
             EH_TRY(eh_fill(trainer->backend, 0, &own));
         EH_TRY(micro_batch_gradient(trainer, micro));
-        if (micro == 0) // once in the sum over all
-            EH_TRY(eh_anchor_pull(&trainer->anchor, trainer->model, (float)trainer->loss_scale.scale, &own));
         if (trainer->tree)
             EH_TRY(add_to_reducer(trainer));
     }
@@ -202,14 +212,46 @@ static eh_status own_gradients(eh_trainer *trainer)
     return add_to_reducer(trainer);
 }
 
+// Of the sum in host memory, what this rank steps with.
+static eh_status bring_to_device(eh_trainer *trainer, const float *sum)
+{
+    const eh_partition *partition = &trainer->partition;
+    if (trainer->level == 0)
+        return eh_backend_upload(trainer->backend, sum, &trainer->gradient);
+    for (int64_t u = 0; u < partition->unit_count; u++) {
+        const eh_unit *unit = &partition->units[u];
+        const int64_t first = unit->gradient_first + partition->own[u].first - unit->first;
+        if (unit->frozen)
+            continue;
+        const eh_tensor own = eh_tensor_rows(&trainer->gradient, first, partition->own[u].count);
+        EH_TRY(eh_backend_upload(trainer->backend, sum + first, &own));
+    }
+    return EH_OK;
+}
+
 static eh_status sum_gradients(eh_trainer *trainer)
 {
-    if (trainer->staging) {
-        EH_TRY(eh_tree_reducer_finish(trainer->reducer, trainer->staging));
-        return eh_backend_upload(trainer->backend, trainer->staging, &trainer->gradient);
-    }
     const float *sum;
-    return eh_tree_reducer_finish_view(trainer->reducer, &sum);
+    EH_TRY(own_gradients(trainer));
+    EH_TRY(eh_tree_reducer_finish_view(trainer->reducer, &sum));
+    return trainer->is_apart ? bring_to_device(trainer, sum) : EH_OK;
+}
+
+static eh_status sum_divided_gradients(eh_trainer *trainer)
+{
+    EH_TRY(divided_gradients(trainer));
+    const float *sum = eh_split_reducer_result(eh_model_gradient_sum(trainer->model));
+    return trainer->is_apart ? eh_backend_upload(trainer->backend, sum, &trainer->gradient) : EH_OK;
+}
+
+static eh_status pull(eh_trainer *trainer)
+{
+    EH_TRY(eh_anchor_pull(&trainer->anchor, trainer->model, (float)trainer->loss_scale.scale, &trainer->gradient));
+    const bool is_shared = trainer->level == 0 && !trainer->is_apart;
+    if (trainer->job->train.l2 == 0 || !is_shared)
+        return EH_OK;
+    EH_TRY(eh_backend_wait(trainer->backend));
+    return eh_comm_barrier(trainer->comm); // each has pulled a slice of what all read
 }
 
 // Each rank takes its share of the pieces; the sum over pieces has one order.
@@ -231,12 +273,8 @@ eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *o
     const int64_t told = 2 * micro_count + 1;
     memset(trainer->exchange, 0, (size_t)told * sizeof *trainer->exchange);
     trainer->exchange[told - 1] = ask;
-    if (trainer->level >= 2) {
-        EH_TRY(divided_gradients(trainer));
-    } else {
-        EH_TRY(own_gradients(trainer));
-        EH_TRY(sum_gradients(trainer));
-    }
+    EH_TRY(trainer->level >= 2 ? sum_divided_gradients(trainer) : sum_gradients(trainer));
+    EH_TRY(pull(trainer));
     EH_TRY(eh_comm_sum_double(trainer->comm, trainer->exchange, (int)told));
     *outcome = (eh_step_outcome){.label_count = batches->label_count, .asked = trainer->exchange[told - 1] > 0};
     for (int64_t micro = 0; micro < micro_count; micro++) {
@@ -264,9 +302,20 @@ static eh_status share_weights(eh_trainer *trainer)
     float *weights = eh_tensor_host(&block);
     EH_TRY(eh_backend_wait(trainer->backend));
     for (int64_t u = 0; u < partition->unit_count; u++) {
-        EH_TRY(eh_gathering_begin(trainer->comm, partition, u, sizeof *weights, weights + partition->own[u].first,
-                                  weights + partition->units[u].first, &trainer->gathering));
+        const eh_unit *unit = &partition->units[u];
+        const eh_stretch *own = &partition->own[u];
+        if (unit->frozen)
+            continue;
+        float *whole = trainer->is_apart ? trainer->host_weights : weights + unit->first;
+        float *part = whole + (own->first - unit->first);
+        const eh_tensor device_part = eh_tensor_rows(&block, own->first, own->count);
+        const eh_tensor device_whole = eh_tensor_rows(&block, unit->first, unit->count);
+        if (trainer->is_apart)
+            EH_TRY(eh_backend_download(trainer->backend, &device_part, part));
+        EH_TRY(eh_gathering_begin(trainer->comm, partition, u, sizeof *weights, part, whole, &trainer->gathering));
         EH_TRY(eh_gathering_end(&trainer->gathering));
+        if (trainer->is_apart)
+            EH_TRY(eh_backend_upload(trainer->backend, whole, &device_whole));
     }
     return eh_model_weights_changed(trainer->model);
 }

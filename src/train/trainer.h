@@ -26,7 +26,9 @@ typedef struct {
     eh_tree_reducer *reducer;             // NULL where gradients are divided (level 2): the model adds them up
     bool tree;                            // else each rank adds up its micro-batches in the model's gradient block
     int64_t first_micro, own_micro_count; // micro-batches of this rank
-    float *staging;                       // host copy of a gradient, where device memory is not the host's
+    bool is_apart;                        // device memory is not the host's: what ranks exchange passes through these
+    float *staging;                       // a gradient
+    float *host_weights;                  // a unit's
     eh_buffer *sum_view;                  // the reducer's result as device memory, where it is
     eh_tensor gradient;                   // the sum over all ranks, or this rank's shard of it
     float *log_probabilities;             // [limits.labels]

@@ -15,8 +15,6 @@
 #define GIB 1073741824.0
 
 static const char shape_note[] = "note: not downloaded yet; planned by the shape that the model's page gives";
-static const char gpu_note[] =
-    "note: in this version ranks with a GPU each train with zero: 0; higher levels are computed";
 
 eh_memory_choice eh_plan_choice(const eh_job *job)
 {
@@ -70,6 +68,8 @@ static void print_parts(const eh_planned_run *run, const eh_plan_of_memory *plan
     if (plan->resident_bytes > plan->rank_bytes)
         printf("    %-28s %12.1f MiB, as its resident size shows, with the other ranks' sums that it reads\n", "",
                plan->resident_bytes / MIB);
+    if (plan->host_bytes > 0)
+        printf("    %-28s %12.1f MiB of the node's memory, beside the device\n", "and", plan->host_bytes / MIB);
     printf("  %s: %.1f GiB; %s\n", run->device.name, run->device.memory_gib,
            plan->fits ? "it fits" : "IT DOES NOT FIT");
 }
@@ -113,8 +113,6 @@ static eh_status plan_training(const eh_planned_run *run, const eh_model_outline
     printf("  about %.3g s a step, %.3g min in all (%.2f TFLOP/s x %.2f, %.0f GB/s)\n", plan.step_seconds,
            plan.step_seconds * (double)size->steps / 60, device->tflops, device->share, device->gigabytes_per_second);
     EH_TRY(print_cheapest(run));
-    if (!device->is_here)
-        printf("  %s\n", gpu_note);
     if (run->is_published_shape)
         printf("  %s\n", shape_note);
     eh_plan_print_controls(run->job, plan.step_seconds * (double)size->steps / 60);
@@ -185,11 +183,9 @@ static eh_status print_table_row(const eh_planned_run *run, double *minutes)
     return EH_OK;
 }
 
-static void print_table_end(const eh_planned_run *run, bool is_published_shape, double minutes)
+static void print_table_end(bool is_published_shape, double minutes)
 {
     printf("\n*: does not fit\n");
-    if (!run->device.is_here)
-        printf("%s\n", gpu_note);
     if (is_published_shape)
         printf("%s\n", shape_note);
     if (minutes > 0)
@@ -236,7 +232,7 @@ eh_status eh_front_plan(const eh_front_options *options, const eh_log *log, int 
         eh_free(&config);
     }
     if (any && sweep.run_count > 1)
-        print_table_end(&run, is_published_shape, total_minutes);
+        print_table_end(is_published_shape, total_minutes);
     if (status == EH_OK && any && sweep.run_count > 1 &&
         eh_step_wanted(&sweep.runs[first].job, EH_STEP_EVALUATE_BEFORE)) {
         printf("each run, by the first:\n");

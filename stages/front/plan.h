@@ -37,12 +37,13 @@ typedef struct {
     const char *name;
     double bytes;
 } eh_memory_part;
-enum { EH_MEMORY_PARTS = 10 };
+enum { EH_MEMORY_PARTS = 12 };
 typedef struct {
     eh_memory_part parts[EH_MEMORY_PARTS]; // of rank 0
     double rank_bytes;                     // all of them
     double resident_bytes;                 // as its resident size shows: with what it reads of other ranks' memory
     double needed_bytes;                   // of the device: of all ranks where they share it
+    double host_bytes; // beside a device whose memory is its own: about what a rank takes of the node's
     double step_seconds;
     bool fits;
 } eh_plan_of_memory;

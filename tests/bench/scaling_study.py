@@ -52,6 +52,10 @@ def main():
     print(f"\nStrong scaling, equal global batch: {two['tokens_per_second'] / one['tokens_per_second']:.2f}x in tokens/s; "
           f"{2 * one['cpu_seconds'] / two['cpu_seconds']:.2f}x by processor seconds (two ranks' work, waiting included, "
           "against one's).")
+    if "beside1" in runs:
+        beside = runs["beside1"]["tokens_per_second"] + runs["beside2"]["tokens_per_second"]
+        print(f"Two runs of one rank side by side, which is what the machine allows: {beside / one['tokens_per_second']:.2f}x one "
+              f"alone; two ranks get {two['tokens_per_second'] / beside:.1%} of that.")
     if "weak2" in runs:
         print(f"Weak scaling: {runs['weak2']['tokens_per_second'] / one['tokens_per_second']:.2f}x the tokens/s with twice "
               "the batch.")

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A small planted world on "two GPU ranks" of the emulated device, beside the same on the CPU: train from random weights,
-# evaluate. The losses agree to rounding. Runs in the cuda-host build only (EVENHAND_BIN is its programs).
+# evaluate. The losses agree to rounding. Every level of memory.zero, whose exchanges pass through host memory, and moments in
+# host memory give the bits of level 0. Runs in the cuda-host build only (EVENHAND_BIN is its programs).
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -28,6 +29,25 @@ grep -q 'cudaemu' cuda.log || { cat cuda.log; echo "the emulated device was not 
 paste -d, cuda/metrics.csv cpu/metrics.csv | awk -F, '
     NR > 1 { n = NF / 2; d = $3 - $(3 + n); if (d < 0) d = -d; if (!(d <= 2e-3 * $3)) bad++; rows++ }
     END { printf "%d steps compared, %d differ\n", rows, bad; exit !(rows >= 20 && bad == 0) }'
+short=(--set device=cuda --set train.max_steps=3)
+finetune() { # finetune NAME RANKS SETTINGS...: the weights' digest
+    mkdir "$1"
+    cp -r cuda/shards "$1/"
+    mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n "$2" "$EVENHAND_BIN/evenhand-finetune" job.yaml \
+        "${short[@]}" --set "output=$1" "${@:3}" >"$1.log" 2>&1 || { cat "$1.log"; exit 1; }
+    sha256sum <"$1/model/model.safetensors"
+}
+for method in lr=5.0e-3 method=lora l2=2; do
+    expected=$(finetune "$method" 2 --set "train.$method")
+    for memory in zero=1 zero=2 zero=3 'zero=3 --set memory.offload=optimizer'; do
+        read -ra settings <<<"$memory"
+        found=$(finetune "$method-${settings[*]}" 2 --set "train.$method" --set "memory.${settings[@]}")
+        [ "$found" = "$expected" ] || { echo "train.$method, memory.$memory: other weights than at level 0: $found"; exit 1; }
+    done
+    grep -q "in the host's memory" "$method-${settings[*]}.log" || { echo 'offload: the moments are not in host memory'; exit 1; }
+done
+half=$(finetune half 2 --set precision=bf16)
+[ "$(finetune half-divided 2 --set precision=bf16 --set memory.zero=3)" = "$half" ] || { echo 'bf16, zero 3: other weights'; exit 1; }
 # Without a device of its own, a rank says so and the run ends with 3.
 export CUDAEMU_DEVICES=1
 code=0

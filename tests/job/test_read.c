@@ -184,10 +184,12 @@ static void test_keys_that_need_each_other(void **state)
                    "jobs/demo.yaml: evaluate entry 1 (perplexity): there is no data set named 'wiki'");
     assert_refused(MODEL "train: {fisher: 10}\n",
                    "jobs/demo.yaml: train.fisher weighs what train.l2 pulls: give that too");
-    assert_refused(MODEL "train: {kl: 1}\nmemory: {zero: 2}\n",
-                   "jobs/demo.yaml: train.kl takes memory.zero: 1 at most");
-    assert_refused(MODEL "train: {method: lora}\nmemory: {zero: 3}\n",
-                   "jobs/demo.yaml: train.method: lora takes memory.zero: 2 at most: frozen weights are not divided");
+    assert_refused(MODEL "train: {l2: 1, fisher: 5}\nmemory: {zero: 2}\n",
+                   "jobs/demo.yaml: train.fisher takes memory.zero: 1 at most: it squares the gradients of single "
+                   "examples, which are whole nowhere at levels 2 and 3");
+    assert_refused(MODEL "train: {method: freeze}\n",
+                   "jobs/demo.yaml: train.method is freeze: say in train.freeze which weights learn, such as "
+                   "norms+positions");
     assert_refused(MODEL "memory: {offload: parameters}\n",
                    "jobs/demo.yaml: memory.offload: parameters is not in this version");
     assert_refused(MODEL "sweep: {train.lr: [1, 2]}\n",

@@ -39,6 +39,19 @@ sizes=('bloom {vocab_size: 40000, hidden_size: 320, n_layer: 2, n_head: 5}'
     'bloom {vocab_size: 3000, hidden_size: 512, n_layer: 6, n_head: 8}'
     't5 {vocab_size: 6000, d_model: 384, d_kv: 64, d_ff: 1024, num_heads: 6, num_layers: 4, feed_forward_proj: gated-gelu}')
 [ -n "${EVENHAND_SANITIZED:-}" ] && sizes=()
+# planned_and_measured NAME SETTINGS...: of sized.yaml on two ranks.
+planned_and_measured() {
+    local name=$1
+    shift
+    run "$EVENHAND_BIN/evenhand" plan sized.yaml -n 2 "$@"
+    plan=$out
+    predicted=$(grep -oP '[0-9.]+(?= MiB, as its resident size)' <<<"$out" || total "$out")
+    rm -rf sized/checkpoints sized/metrics.csv
+    run mpi -n 2 "$EVENHAND_BIN/evenhand-finetune" sized.yaml --force "$@"
+    measured=$(grep -oP 'peak memory: \K[0-9.]+' <<<"$err")
+    echo "$name: predicted $predicted MiB, measured $measured MiB"
+    check "$name: within 5 %" awk -v p="$predicted" -v m="$measured" 'BEGIN { exit !(m > 0 && p > 0.95 * m && p < 1.05 * m) }'
+}
 for size in "${sizes[@]}"; do
     sed -e "s/^model:.*/model: {architecture: ${size%% *}, tokenizer: world\/tokenizer.json,/" \
         -e "s/^        config:.*/        config: ${size#* }}/" -e 's/^output:.*/output: sized/' \
@@ -48,15 +61,19 @@ for size in "${sizes[@]}"; do
     for level in 0 1 2 3; do
         settings=(--set "memory.zero=$level")
         [ "$level" = 3 ] && settings+=(--set memory.recompute=blocks)
-        run "$EVENHAND_BIN/evenhand" plan sized.yaml -n 2 "${settings[@]}"
-        predicted=$(grep -oP '[0-9.]+(?= MiB, as its resident size)' <<<"$out" || total "$out")
-        rm -rf sized/checkpoints sized/metrics.csv
-        run mpi -n 2 "$EVENHAND_BIN/evenhand-finetune" sized.yaml --force "${settings[@]}"
-        measured=$(grep -oP 'peak memory: \K[0-9.]+' <<<"$err")
-        echo "${size%% *}, zero $level: predicted $predicted MiB, measured $measured MiB"
-        check "${size%% *}, zero $level: within 5 %" awk -v p="$predicted" -v m="$measured" 'BEGIN { exit !(m > 0 && p > 0.95 * m && p < 1.05 * m) }'
+        planned_and_measured "${size%% *}, zero $level" "${settings[@]}"
     done
 done
+# --- Methods that learn a part have gradients and moments of that alone; staying near takes the starting model too ---
+if [ "${#sizes[@]}" -gt 0 ]; then
+    planned_and_measured 't5, lora, zero 0' --set train.method=lora --set train.lora_targets=all-linear
+    check 'lora: gradients of its factors alone' awk -v g="$(grep -oP ' gradients +\K[0-9.]+' <<<"$plan")" 'BEGIN { exit !(g > 0 && g < 5) }'
+    planned_and_measured 't5, lora, zero 3' --set train.method=lora --set memory.zero=3
+    planned_and_measured 't5, freeze, zero 0' --set train.method=freeze --set train.freeze=top-1
+    planned_and_measured 't5, freeze, zero 2' --set train.method=freeze --set train.freeze=top-1 --set memory.zero=2
+    planned_and_measured 't5, kl, zero 0' --set train.kl=0.5
+    planned_and_measured 't5, l2, zero 1' --set train.l2=1 --set memory.zero=1
+fi
 
 # --- A sweep: a line for each run; what the controls cost and what can be shown; control text is not learnt ---
 sed -e 's/^data: \[/data: [{name: text, format: text, path: world\/neutral.txt, use: control, holdout: 0.5}, /' -e 's/^output:.*/output: controlled/' job.yaml >controlled.yaml

@@ -48,10 +48,38 @@ fresh other
 finetune 1 other --set train.micro_batches=4 >/dev/null 2>&1
 check 'three ranks, four micro-batches, recomputed: the same' equal "$(weights run)" "$(weights other)"
 
+# --- Methods that learn a part, or stay near: every level gives the bits of level 0 on one rank ---
+methods=('freeze --set train.method=freeze --set train.freeze=norms+top-1'
+    'lora --set train.method=lora --set train.lora_targets=all-linear'
+    'kl --set train.kl=0.4' 'l2 --set train.l2=3')
+for precision in fp32 bf16; do
+    for method in "${methods[@]}"; do
+        read -ra words <<<"$method"
+        [ "$precision" = bf16 ] && [[ "${words[0]}" = [fk]* ]] && continue
+        settings=("${words[@]:1}" --set "precision=$precision")
+        fresh method
+        run finetune 1 method "${settings[@]}"
+        check "$precision, ${words[0]}: exit 0" equal "$code" 0
+        check "$precision, ${words[0]}: not the weights of full training" test "$(weights method)" != "$(weights $precision)"
+        for division in '3 1' '3 2' '2 3'; do
+            [ "$precision" = bf16 ] && [[ "$division" != *3 ]] && continue
+            read -r ranks level <<<"$division"
+            fresh run
+            run finetune "$ranks" run "${settings[@]}" --set "memory.zero=$level"
+            check "$precision, ${words[0]}, zero $level, $ranks ranks: the weights of zero 0" equal "$(weights run)" "$(weights method)"
+            check "$precision, ${words[0]}, zero $level, $ranks ranks: its losses" equal "$(losses run)" "$(losses method)"
+            [ "${words[0]}" = lora ] || continue
+            check "lora, zero $level, $ranks ranks: the adapter" equal "$(sha256sum <run/adapter/adapter_model.safetensors)" "$(sha256sum <method/adapter/adapter_model.safetensors)"
+        done
+    done
+done
+
 # --- The optimizer's states on disk ---
+check 'else they are not' has "$err" "MiB on rank 0, in the device's memory"
 for precision in fp32 bf16; do
     fresh run
     run finetune 2 run --set "precision=$precision" --set memory.zero=3 --set memory.offload=optimizer
+    check "$precision, offload: the moments are on disk" has "$err" 'MiB on rank 0, on disk'
     check "$precision, offload: the same weights" equal "$(weights run)" "$(weights "$precision")"
 done
 check 'offload: nothing is left' equal "$(ls run)" "$(ls bf16)"
@@ -87,6 +115,15 @@ for level in 2 3; do
     fresh run
     run finetune 2 run --set "memory.zero=$level" --set memory.recompute=blocks
     check "t5, zero $level: the weights of zero 0" equal "$(weights run)" "$(weights whole)"
+done
+part=(--set train.method=freeze --set "train.freeze='*.SelfAttention.q.weight'") # of a product of three matrices
+fresh part
+finetune 1 part "${part[@]}" >log 2>&1
+for level in 1 3; do
+    fresh run
+    run finetune 3 run "${part[@]}" --set "memory.zero=$level"
+    check "t5, queries alone, zero $level: the weights of zero 0" equal "$(weights run)" "$(weights part)"
+    check "t5, queries alone, zero $level: its gradient norms" equal "$(losses run)" "$(losses part)"
 done
 sed 's|^model:.*|model: {path: start}|' t5.yaml >again.yaml
 job=again.yaml

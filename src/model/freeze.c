@@ -1,10 +1,11 @@
-#include "train/freeze.h"
+// Which of a model's own parameters learn (train.freeze), by groups and patterns of their names.
 
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
+#include "model/model_internal.h"
 
 static bool contains_any(const char *name, const char *const *parts)
 {
@@ -52,19 +53,19 @@ static int64_t block_of(const char *name)
 }
 
 // Blocks of an encoder and a decoder are counted apart.
-static int64_t block_count(const eh_model *model, const char *name)
+static int64_t block_count(const eh_layout *layout, const char *name)
 {
     const bool decoder = strncmp(name, "decoder.", 8) == 0;
     int64_t count = 0;
-    for (int64_t p = 0; p < eh_model_parameter_count(model); p++) {
-        const char *other = eh_model_parameters(model)[p].name;
+    for (int64_t p = 0; p < layout->count; p++) {
+        const char *other = layout->parameters[p].name;
         if ((strncmp(other, "decoder.", 8) == 0) == decoder && block_of(other) >= count)
             count = block_of(other) + 1;
     }
     return count;
 }
 
-static bool fits(const eh_model *model, const char *word, const char *name)
+static bool fits(const eh_layout *layout, const char *word, const char *name)
 {
     if (strcmp(word, "norms") == 0)
         return is_norm(name);
@@ -77,30 +78,24 @@ static bool fits(const eh_model *model, const char *word, const char *name)
     if (strcmp(word, "body") == 0)
         return !is_embedding(name) && !is_position(name) && !is_output(name);
     if (strncmp(word, "top-", 4) == 0 && word[4] >= '0' && word[4] <= '9')
-        return block_of(name) >= 0 && block_of(name) >= block_count(model, name) - strtoll(word + 4, NULL, 10);
+        return block_of(name) >= 0 && block_of(name) >= block_count(layout, name) - strtoll(word + 4, NULL, 10);
     return fnmatch(word, name, 0) == 0;
 }
 
-typedef struct {
-    const eh_model *model;
-    char *words; // NUL after each, an empty one at the end
-} freeze_context;
-
-static bool learns(void *context, const eh_parameter *parameter)
+// `words`: NUL after each, an empty one at the end.
+static bool learns(const eh_layout *layout, const char *words, const char *name)
 {
-    const freeze_context *freeze = context;
-    for (const char *word = freeze->words; *word; word += strlen(word) + 1)
-        if (fits(freeze->model, word, parameter->name))
+    for (const char *word = words; *word; word += strlen(word) + 1)
+        if (fits(layout, word, name))
             return true;
     return false;
 }
 
-static eh_status check_words(const freeze_context *freeze)
+static eh_status check_words(const eh_layout *layout, const char *words)
 {
-    for (const char *word = freeze->words; *word; word += strlen(word) + 1) {
+    for (const char *word = words; *word; word += strlen(word) + 1) {
         bool found = false;
-        for (int64_t p = 0; !found && p < eh_model_parameter_count(freeze->model); p++)
-            found = fits(freeze->model, word, eh_model_parameters(freeze->model)[p].name);
+        for (int64_t p = 0; !found && p < layout->count; p++) found = fits(layout, word, layout->parameters[p].name);
         if (!found)
             return eh_error(
                 EH_INPUT,
@@ -111,24 +106,19 @@ static eh_status check_words(const freeze_context *freeze)
     return EH_OK;
 }
 
-eh_status eh_freeze(const eh_job_train *train, eh_model *model)
+eh_status eh_layout_freeze(const char *learning, eh_layout *layout)
 {
-    if (strcmp(train->method, "freeze") != 0)
-        return EH_OK;
-    if (train->freeze == NULL || train->freeze[0] == '\0')
-        return eh_error(EH_INPUT,
-                        "train.method is freeze: say in train.freeze which weights learn, such as norms+positions");
-    freeze_context freeze = {.model = model};
-    const size_t length = strlen(train->freeze);
-    EH_TRY(EH_ALLOC((int64_t)length + 2, &freeze.words));
+    char *words = NULL;
+    const size_t length = strlen(learning);
+    EH_TRY(EH_ALLOC((int64_t)length + 2, &words));
     for (size_t i = 0, end = 0; i < length; i++) // empty words, as in "norms++top-1", are left out
-        if (train->freeze[i] != '+')
-            freeze.words[end++] = train->freeze[i];
-        else if (end > 0 && freeze.words[end - 1] != '\0')
+        if (learning[i] != '+')
+            words[end++] = learning[i];
+        else if (end > 0 && words[end - 1] != '\0')
             end++;
-    eh_status status = check_words(&freeze);
-    if (status == EH_OK)
-        status = eh_model_train_only(model, learns, &freeze);
-    eh_free(&freeze.words);
+    const eh_status status = check_words(layout, words);
+    for (int64_t p = 0; status == EH_OK && p < layout->count; p++)
+        layout->parameters[p].trains = learns(layout, words, layout->parameters[p].name);
+    eh_free(&words);
     return status;
 }
