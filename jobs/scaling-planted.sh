@@ -74,9 +74,4 @@ both() {
 both wide_bases other_bases
 runs=$(build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}" --dry-run 2>&1 | grep -c '^evenhand: run ')
 both 'every 2 0' 'every 2 1'
-# The way there: the models that a training kept.
-for step in "$folder"/keep_every-4/step-*/; do
-    build/bin/evenhand-evaluate "$folder/keep_every-4/resolved.yaml" --phase "$(basename "$step")"
-done
-build/bin/evenhand-report "$folder/keep_every-4/resolved.yaml"
 build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}" # one page and one table for all
