@@ -333,6 +333,107 @@ static void test_the_references_norm_gradients_are_slopes(void **state)
     }
 }
 
+// The divergence in double, by the definition, of logits z of p.
+static double divergence_loss(const double *z, const float *log_q, const float *row_weight, int rows, int n)
+{
+    double loss = 0;
+    for (int r = 0; r < rows; r++) {
+        double sum = 0;
+        for (int v = 0; v < n; v++) sum += exp(z[r * n + v]);
+        for (int v = 0; v < n; v++) {
+            const double log_p = z[r * n + v] - log(sum), of_q = log_q[r * n + v];
+            loss += row_weight[r] * exp(of_q) * (of_q - log_p);
+        }
+    }
+    return loss;
+}
+
+static void test_the_references_divergence_gradient_is_the_slope(void **state)
+{
+    (void)state;
+    enum { ROWS = 3, N = 7 };
+    eh_backend *reference = eh_test_reference();
+    const float *z = eh_test_random(1, ROWS * N, 0, 2), weights[] = {1, 0.25f, 2}, strength = 0.5f;
+    const eh_test_shape shape = {ROWS, N, EH_F32}, vector = {ROWS, 0, EH_F32};
+    const eh_tensor log_p = eh_test_tensor(reference, shape, z);
+    const eh_tensor log_q = eh_test_tensor(reference, shape, eh_test_random(2, ROWS * N, 0, 2));
+    const eh_tensor row_weight = eh_test_tensor(reference, vector, weights),
+                    value = eh_test_tensor(reference, vector, NULL);
+    OK(eh_log_softmax_rows(reference, &log_p));
+    OK(eh_log_softmax_rows(reference, &log_q));
+    float q[ROWS * N];
+    memcpy(q, eh_test_values(&log_q), sizeof q);
+    OK(eh_divergence_rows(reference, &log_p, &log_q, &row_weight, strength, &value));
+    double at[ROWS * N];
+    for (int i = 0; i < ROWS * N; i++) at[i] = z[i];
+    for (int i = 0; i < ROWS * N; i++) {
+        const double kept = at[i], h = 1e-5;
+        at[i] = kept + h;
+        const double above = divergence_loss(at, q, weights, ROWS, N);
+        at[i] = kept - h;
+        const double below = divergence_loss(at, q, weights, ROWS, N);
+        at[i] = kept;
+        assert_close(eh_test_values(&log_q)[i], (double)strength * (above - below) / (2 * h), 2e-6);
+    }
+    eh_test_free_tensors(reference);
+}
+
+// A linear operation L and its gradient L': <y, L x> = <L' y, x> for every x and y.
+static double inner(const eh_tensor *a, const eh_tensor *b)
+{
+    const float *x = eh_test_values(a), *y = eh_test_values(b);
+    double sum = 0;
+    for (int64_t i = 0; i < eh_tensor_count(a); i++) sum += (double)x[i] * (double)y[i];
+    return sum;
+}
+
+static void test_gradients_of_linear_operations_are_their_adjoints(void **state)
+{
+    (void)state;
+    enum { ROWS = 6, N = 5, K = 4, TABLE = 9 };
+    eh_backend *reference = eh_test_reference();
+    const int32_t places[ROWS] = {3, 0, 8, 3, 3, 1};
+    const eh_test_shape of_y = {ROWS, N, EH_F32}, of_x = {ROWS, K, EH_F32}, of_w = {N, K, EH_F32},
+                        of_table = {TABLE, N, EH_F32}, of_bias = {N, 0, EH_F32};
+    const eh_tensor index = eh_test_index(reference, ROWS, places), none = {0};
+    const eh_tensor y = eh_test_tensor(reference, of_y, eh_test_random(1, ROWS * N, 0, 1));
+    const eh_tensor x = eh_test_tensor(reference, of_x, eh_test_random(2, ROWS * K, 0, 1));
+    const eh_tensor w = eh_test_tensor(reference, of_w, eh_test_random(3, N * K, 0, 1));
+    const eh_tensor table = eh_test_tensor(reference, of_table, eh_test_random(4, TABLE * N, 0, 1));
+    const eh_tensor bias = eh_test_tensor(reference, of_bias, eh_test_random(5, N, 0, 1));
+    const float *zero = eh_test_random(6, TABLE * N, 0, 0);
+    const eh_tensor looked_up = eh_test_tensor(reference, of_y, NULL), out = eh_test_tensor(reference, of_y, NULL),
+                    only_bias = eh_test_tensor(reference, of_y, NULL);
+    const eh_tensor grad_table = eh_test_tensor(reference, of_table, zero),
+                    grad_x = eh_test_tensor(reference, of_x, NULL), grad_w = eh_test_tensor(reference, of_w, NULL),
+                    grad_bias = eh_test_tensor(reference, of_bias, zero);
+    const eh_tensor dropped = eh_test_tensor(reference, of_y, NULL),
+                    grad_dropped = eh_test_tensor(reference, of_y, NULL);
+    const eh_tensor nothing = eh_test_tensor(reference, of_x, zero);
+
+    OK(eh_gather_rows(reference, &table, &index, EH_WRITE, &looked_up));
+    OK(eh_scatter_add_rows(reference, &y, &index, &grad_table));
+    assert_close(inner(&y, &looked_up), inner(&grad_table, &table), 1e-5);
+
+    // y = x w^T as a torch Linear has it: the gradients of x and of w, and of the bias.
+    OK(eh_multiply(reference, &(eh_product){.a = x, .b = w, .bias = none, .y = out, .transpose_b = true}));
+    OK(eh_multiply(reference, &(eh_product){.a = y, .b = w, .bias = none, .y = grad_x}));
+    OK(eh_multiply(reference, &(eh_product){.a = y, .b = x, .bias = none, .y = grad_w, .transpose_a = true}));
+    assert_close(inner(&y, &out), inner(&grad_x, &x), 1e-5);
+    assert_close(inner(&y, &out), inner(&grad_w, &w), 1e-5);
+    OK(eh_multiply(reference, &(eh_product){.a = nothing, .b = w, .bias = bias, .y = only_bias, .transpose_b = true}));
+    OK(eh_column_sum(reference, &y, &grad_bias));
+    assert_close(inner(&y, &only_bias), inner(&grad_bias, &bias), 1e-5);
+
+    OK(eh_dropout(reference, &looked_up, 0.3f, 99, 5, &dropped));
+    OK(eh_dropout(reference, &y, 0.3f, 99, 5, &grad_dropped));
+    assert_close(inner(&y, &dropped), inner(&grad_dropped, &looked_up), 1e-5);
+    assert_true(inner(&dropped, &dropped) <
+                0.99 * inner(&looked_up, &looked_up) / (0.7 * 0.7)); // something was dropped
+    eh_test_free_tensors(reference);
+    eh_test_free_random();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -346,6 +447,8 @@ int main(void)
         cmocka_unit_test(test_profile_counts_calls_and_writes_a_trace),
         cmocka_unit_test(test_the_references_activations_and_slopes),
         cmocka_unit_test(test_the_references_norm_gradients_are_slopes),
+        cmocka_unit_test(test_the_references_divergence_gradient_is_the_slope),
+        cmocka_unit_test(test_gradients_of_linear_operations_are_their_adjoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

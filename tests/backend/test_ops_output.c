@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "core/philox.h"
 #include "support/close.h"
 #include "support/cmocka.h"
 #include "support/device.h"
@@ -54,8 +55,47 @@ static const int32_t *targets(int64_t n, int64_t vocabulary)
     return target;
 }
 
+static double largest(const float *values, int64_t count)
+{
+    double found = 0;
+    for (int64_t i = 0; i < count; i++) found = fmax(found, fabs((double)values[i]));
+    return found;
+}
+
 // A logit is a sum of `width` products of size at most |h||w|; its error is the error of a log-probability, and
 // relative of a probability, so of the gradients, which are sums over n rows or the vocabulary.
+static void check_case(eh_backend *backend, eh_backend *reference, const output_case *c, uint64_t seed)
+{
+    const float *hidden = eh_test_random(20 + seed, c->n * c->width, 0, c->spread);
+    const float *weight = eh_test_random(40 + seed, c->vocabulary * c->width, 0, 0.5);
+    const float *bias = eh_test_random(60 + seed, c->vocabulary, 0, 1),
+                *row_weight = eh_test_random(80 + seed, c->n, 1, 1);
+    const int32_t *target = targets(c->n, c->vocabulary);
+    const output_result found = run_on(backend, c, hidden, weight, bias, target, row_weight);
+    const output_result expected = run_on(reference, c, hidden, weight, bias, target, row_weight);
+    const double logit = 0x1p-24 * ((double)c->width + 8) * c->spread * sqrt((double)c->width) + 4e-6;
+    assert_true(eh_test_all_close("log probability", found.log_probability, expected.log_probability, c->n, 4 * 0x1p-24,
+                                  logit));
+    assert_true(eh_test_all_close("log sum exp", found.log_sum_exp, expected.log_sum_exp, c->n, 4 * 0x1p-24, logit));
+    // A GPU, and a CPU that multiplies bf16, multiplies the gradients of the logits, row_weight (p - hit), in the
+    // weights' type: each is rounded to it. Of one row they add up to 2 |row_weight|; over the rows the roundings are
+    // independent.
+    const bool rounds =
+        c->dtype != EH_F32 && (strcmp(eh_backend_name(backend), "cuda") == 0 || eh_backend_packs(backend, c->dtype));
+    const double part = rounds ? eh_test_rounding(c->dtype) * largest(row_weight, c->n) : 0;
+    assert_true(eh_test_all_close("output grad hidden", found.grad_hidden, expected.grad_hidden, c->n * c->width, 4e-6,
+                                  8 * logit + 2 * part * largest(weight, c->vocabulary * c->width)));
+    const double rows = (1 + sqrt((double)c->n)) * c->spread * 8, over_rows = part * (1 + sqrt((double)c->n) / 4);
+    assert_true(eh_test_all_close("output grad weight", found.grad_weight, expected.grad_weight,
+                                  c->vocabulary * c->width, 4e-6,
+                                  rows * logit + over_rows * largest(hidden, c->n * c->width)));
+    assert_true(eh_test_all_close("output grad bias", found.grad_bias, expected.grad_bias, c->vocabulary, 4e-6,
+                                  rows * logit + over_rows));
+    eh_test_free_tensors(backend);
+    eh_test_free_tensors(reference);
+    eh_test_free_random();
+}
+
 static void check_outputs(eh_backend *backend, eh_backend *reference)
 {
     const output_case cases[] = {
@@ -65,36 +105,18 @@ static void check_outputs(eh_backend *backend, eh_backend *reference)
         {5, 24, 700, true, false, true, EH_F32, 1},     {9, 32, 1025, true, true, false, EH_BF16, 1},
         {2, 4, 250880, false, true, false, EH_F32, 1},  {0, 4, 9, true, true, false, EH_F32, 1},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        const output_case *c = &cases[i];
-        const float *hidden = eh_test_random(20 + i, c->n * c->width, 0, c->spread);
-        const float *weight = eh_test_random(40 + i, c->vocabulary * c->width, 0, 0.5);
-        const float *bias = eh_test_random(60 + i, c->vocabulary, 0, 1),
-                    *row_weight = eh_test_random(80 + i, c->n, 1, 1);
-        const int32_t *target = targets(c->n, c->vocabulary);
-        const output_result found = run_on(backend, c, hidden, weight, bias, target, row_weight);
-        const output_result expected = run_on(reference, c, hidden, weight, bias, target, row_weight);
-        const double logit = 0x1p-24 * ((double)c->width + 8) * c->spread * sqrt((double)c->width) + 4e-6;
-        assert_true(eh_test_all_close("log probability", found.log_probability, expected.log_probability, c->n,
-                                      4 * 0x1p-24, logit));
-        assert_true(
-            eh_test_all_close("log sum exp", found.log_sum_exp, expected.log_sum_exp, c->n, 4 * 0x1p-24, logit));
-        // A GPU, and a CPU that multiplies bf16, multiplies the gradients of the logits in the weights' type: they are
-        // rounded to it, a part of each term.
-        const bool rounds = c->dtype != EH_F32 &&
-                            (strcmp(eh_backend_name(backend), "cuda") == 0 || eh_backend_packs(backend, c->dtype));
-        const double part =
-            rounds ? eh_test_rounding(c->dtype) * 2 * c->spread : 0; // |row_weight (p - hit)| |w| below 2
-        assert_true(eh_test_all_close("output grad hidden", found.grad_hidden, expected.grad_hidden, c->n * c->width,
-                                      4e-6, 8 * logit + 2 * part));
-        const double rows = (1 + sqrt((double)c->n)) * c->spread * 8;
-        assert_true(eh_test_all_close("output grad weight", found.grad_weight, expected.grad_weight,
-                                      c->vocabulary * c->width, 4e-6, rows * logit + 2 * part));
-        assert_true(eh_test_all_close("output grad bias", found.grad_bias, expected.grad_bias, c->vocabulary, 4e-6,
-                                      rows * logit + 2 * part));
-        eh_test_free_tensors(backend);
-        eh_test_free_tensors(reference);
-        eh_test_free_random();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_case(backend, reference, &cases[i], i);
+    for (uint64_t i = 0; i < 30; i++) {
+        const eh_philox_block r = eh_philox(9, EH_STREAM_TEST, i, 7);
+        const output_case c = {.n = r.word[0] % 70,
+                               .width = 1 + r.word[1] % 90,
+                               .vocabulary = 1 + r.word[2] % 1500,
+                               .bias = r.word[3] & 1,
+                               .keep = r.word[3] & 2,
+                               .frozen = r.word[3] & 4,
+                               .dtype = r.word[3] & 8 ? EH_BF16 : EH_F32,
+                               .spread = 1};
+        check_case(backend, reference, &c, 100 + i);
     }
 }
 static void test_output_layer(void **state)

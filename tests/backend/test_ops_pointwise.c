@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "core/philox.h"
 #include "support/close.h"
 #include "support/cmocka.h"
 #include "support/device.h"
@@ -86,91 +87,126 @@ static void check_activations(eh_backend *backend, eh_backend *reference)
                 }
 }
 
+// Rows of a table looked up and added up again, and the sum of a matrix's rows. `index` may be empty.
+static void check_rows_of(eh_backend *backend, eh_backend *reference, int64_t table_rows, int64_t n, eh_dtype dtype,
+                          int64_t count, const int32_t *index)
+{
+    eh_backend *on[2] = {backend, reference};
+    const int64_t less = count - count / 4;
+    const float *table = eh_test_random(6, table_rows * n, 0, 1), *x = eh_test_random(7, count * n, 2, 1), *got[2][4];
+    for (int b = 0; b < 2; b++) {
+        const eh_tensor t = eh_test_tensor(on[b], (eh_test_shape){table_rows, n, dtype}, table);
+        const eh_tensor i = eh_test_index(on[b], count, index), few = eh_test_index(on[b], less, index);
+        const eh_tensor y = eh_test_tensor(on[b], (eh_test_shape){count, n, dtype}, NULL);
+        const eh_tensor more = eh_test_tensor(on[b], (eh_test_shape){less, n, EH_F32}, x);
+        const eh_tensor sum = eh_test_tensor(on[b], (eh_test_shape){table_rows, n, EH_F32}, table);
+        const eh_tensor tx = eh_test_tensor(on[b], (eh_test_shape){count, n, dtype}, x);
+        const eh_tensor column = eh_test_tensor(on[b], (eh_test_shape){n, 0, EH_F32}, table);
+        OK(eh_gather_rows(on[b], &t, &i, EH_WRITE, &y));
+        OK(eh_gather_rows(on[b], &t, &few, EH_ADD, &more));
+        OK(eh_scatter_add_rows(on[b], &tx, &i, &sum));
+        OK(eh_column_sum(on[b], &tx, &column));
+        const eh_tensor *outputs[] = {&y, &more, &sum, &column};
+        for (int o = 0; o < 4; o++) got[b][o] = eh_test_values(outputs[o]);
+    }
+    const double sums = (double)(count + 16) * 0x1p-24 * 6; // |x| below 6
+    assert_memory_equal(got[0][0], got[1][0], (size_t)(count * n) * sizeof(float));
+    assert_memory_equal(got[0][1], got[1][1], (size_t)(less * n) * sizeof(float));
+    assert_true(eh_test_all_close("scatter", got[0][2], got[1][2], table_rows * n, 0, sums));
+    assert_true(eh_test_all_close("column sum", got[0][3], got[1][3], n, 0, sums * 66)); // 64-row sums
+    eh_test_free_tensors(backend);
+    eh_test_free_tensors(reference);
+    eh_test_free_random();
+}
+
 static void check_rows(eh_backend *backend, eh_backend *reference)
 {
     const int64_t widths[] = {1, 9, 64, 300};
-    const int32_t index[] = {3, 0, 6, 3, 3, 1, 6};
+    int32_t index[150] = {3, 0, 6, 3, 3, 1, 6};
+    for (int i = 7; i < 150; i++) index[i] = index[i - 7];
     for (int w = 0; w < 4; w++)
         for (int d = 0; d < DTYPES; d++) {
-            eh_backend *on[2] = {backend, reference};
-            const int64_t n = widths[w];
-            const float *table = eh_test_random(6, 7 * n, 0, 1), *x = eh_test_random(7, 150 * n, 2, 1), *got[2][4];
-            for (int b = 0; b < 2; b++) {
-                const eh_tensor t = eh_test_tensor(on[b], (eh_test_shape){7, n, dtypes[d]}, table);
-                const eh_tensor i = eh_test_index(on[b], 7, index), few = eh_test_index(on[b], 5, index);
-                const eh_tensor y = eh_test_tensor(on[b], (eh_test_shape){7, n, dtypes[d]}, NULL);
-                const eh_tensor more = eh_test_tensor(on[b], (eh_test_shape){5, n, EH_F32}, x);
-                const eh_tensor sum = eh_test_tensor(on[b], (eh_test_shape){7, n, EH_F32}, table);
-                const eh_tensor tx = eh_test_tensor(on[b], (eh_test_shape){150, n, dtypes[d]}, x);
-                const eh_tensor column = eh_test_tensor(on[b], (eh_test_shape){n, 0, EH_F32}, table);
-                const eh_tensor first7 = eh_tensor_rows(&tx, 0, 7);
-                OK(eh_gather_rows(on[b], &t, &i, EH_WRITE, &y));
-                OK(eh_gather_rows(on[b], &t, &few, EH_ADD, &more));
-                OK(eh_scatter_add_rows(on[b], &first7, &i, &sum));
-                OK(eh_column_sum(on[b], &tx, &column));
-                const eh_tensor *outputs[] = {&y, &more, &sum, &column};
-                for (int o = 0; o < 4; o++) got[b][o] = eh_test_values(outputs[o]);
-            }
-            assert_memory_equal(got[0][0], got[1][0], (size_t)(7 * n) * sizeof(float));
-            assert_memory_equal(got[0][1], got[1][1], (size_t)(5 * n) * sizeof(float));
-            assert_true(eh_test_all_close("scatter", got[0][2], got[1][2], 7 * n, 0, 4 * 0x1p-24 * 20));
-            assert_true(
-                eh_test_all_close("column sum", got[0][3], got[1][3], n, 0, 66 * 0x1p-24 * 150 * 4)); // 64-row sums
-            eh_test_free_tensors(backend);
-            eh_test_free_tensors(reference);
+            check_rows_of(backend, reference, 7, widths[w], dtypes[d], 7, index);
+            check_rows_of(backend, reference, 7, widths[w], dtypes[d], 150, index);
         }
+}
+
+static void check_random_rows(eh_backend *backend, eh_backend *reference)
+{
+    for (uint64_t i = 0; i < 40; i++) {
+        const eh_philox_block r = eh_philox(7, EH_STREAM_TEST, i, 7);
+        const int64_t table_rows = 1 + r.word[0] % 90, count = r.word[1] % 200;
+        int32_t index[200];
+        for (int64_t j = 0; j < count; j++)
+            index[j] = (int32_t)(eh_philox(8, EH_STREAM_TEST, i, (uint32_t)j).word[0] % (uint64_t)table_rows);
+        check_rows_of(backend, reference, table_rows, 1 + r.word[2] % 130, dtypes[r.word[3] % 3], count, index);
+    }
+}
+
+typedef struct {
+    int64_t rows, n;
+    double mean, spread;
+} norm_case;
+
+// mode: RMS norm 1, with a residual 2, bf16 4, added to the gradient of x 8.
+static void check_norm(eh_backend *backend, eh_backend *reference, const norm_case *c, unsigned mode)
+{
+    const eh_norm_kind kind = mode & 1 ? EH_RMS_NORM : EH_LAYER_NORM;
+    const bool residual = mode & 2;
+    const eh_dtype dtype = mode & 4 ? EH_BF16 : EH_F32;
+    const eh_output_mode add = mode & 8 ? EH_ADD : EH_WRITE;
+    const int64_t rows = c->rows, n = c->n;
+    eh_backend *on[2] = {backend, reference};
+    const float *x = eh_test_random(8, rows * n, c->mean, c->spread);
+    const float *r = eh_test_random(9, rows * n, 0, c->spread), *w = eh_test_random(10, n, 1, 0.3);
+    const float *bias = eh_test_random(11, n, 0, 1), *g = eh_test_random(12, rows * n, 0, 1), *got[2][7];
+    for (int b = 0; b < 2; b++) {
+        const eh_test_shape shape = {rows, n, dtype}, stat = {rows, 0, EH_F32}, vector = {n, 0, EH_F32};
+        const eh_tensor tx = eh_test_tensor(on[b], shape, x), tr = eh_test_tensor(on[b], shape, r);
+        const eh_tensor sum = eh_test_tensor(on[b], shape, NULL), y = eh_test_tensor(on[b], shape, NULL);
+        const eh_tensor mean = eh_test_tensor(on[b], stat, NULL), scale = eh_test_tensor(on[b], stat, NULL);
+        const eh_norm norm = {kind, 1e-5f, eh_test_tensor(on[b], vector, w),
+                              mode & 1 ? none : eh_test_tensor(on[b], vector, bias)};
+        OK(eh_norm_forward(on[b], &norm, &tx, residual ? &tr : &none, residual ? &sum : &none, &y, &mean, &scale));
+        const eh_tensor gy = eh_test_tensor(on[b], shape, g), gx = eh_test_tensor(on[b], shape, add ? r : NULL);
+        const eh_tensor gw = eh_test_tensor(on[b], vector, w), gb = eh_test_tensor(on[b], vector, bias);
+        OK(eh_norm_backward(on[b], &norm, residual ? &sum : &tx, &mean, &scale, &gy, add, &gx, &gw, &gb));
+        const eh_tensor *outputs[] = {&y,  &scale, kind == EH_LAYER_NORM ? &mean : &scale, residual ? &sum : &tx, &gx,
+                                      &gw, &gb};
+        for (int o = 0; o < 7; o++) got[b][o] = eh_test_values(outputs[o]);
+    }
+    const double unit = 0x1p-24, size = 1 + fabs(c->mean) / c->spread; // of x over its spread
+    const double out = 3 * eh_test_rounding(dtype);
+    assert_memory_equal(got[0][3], got[1][3], (size_t)(rows * n) * sizeof(float));
+    assert_true(eh_test_all_close("norm y", got[0][0], got[1][0], rows * n, out + 16 * unit, 16 * unit * size));
+    assert_true(eh_test_all_close("norm scale", got[0][1], got[1][1], rows, (16 + (double)n / 64) * unit * size, 0));
+    assert_true(eh_test_all_close("norm mean", got[0][2], got[1][2], rows, 4 * unit + 1e-6, 16 * unit * size));
+    const double slope = 40 * unit * size / fmax(c->spread, 1e-3) * (n == 1 ? 400 : 1);
+    assert_true(eh_test_all_close("norm grad x", got[0][4], got[1][4], rows * n, out + 16 * unit, slope));
+    const double sums = (double)(rows + 16) * unit * size * 20;
+    assert_true(eh_test_all_close("norm grad weight", got[0][5], got[1][5], n, 16 * unit, sums));
+    assert_true(eh_test_all_close("norm grad bias", got[0][6], got[1][6], n, 16 * unit, sums));
+    eh_test_free_tensors(backend);
+    eh_test_free_tensors(reference);
+    eh_test_free_random();
 }
 
 // Mean 1000 with spread 1 is what a one-pass variance fails at. Each y carries the rounding of x - mean, 1000 units.
 static void check_norms(eh_backend *backend, eh_backend *reference)
 {
-    const struct {
-        int64_t rows, n;
-        double mean, spread;
-    } cases[] = {{1, 1, 0, 1}, {3, 7, 0, 1}, {5, 65, 1000, 1}, {33, 768, 0, 1e-3}, {2, 5000, 0, 1}, {0, 8, 0, 1}};
+    const norm_case cases[] = {{1, 1, 0, 1},       {3, 7, 0, 1},    {5, 65, 1000, 1},
+                               {33, 768, 0, 1e-3}, {2, 5000, 0, 1}, {0, 8, 0, 1}};
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++)
-        for (int mode = 0; mode < 16; mode++) {
-            const eh_norm_kind kind = mode & 1 ? EH_RMS_NORM : EH_LAYER_NORM;
-            const bool residual = mode & 2;
-            const eh_dtype dtype = mode & 4 ? EH_BF16 : EH_F32;
-            const eh_output_mode add = mode & 8 ? EH_ADD : EH_WRITE;
-            const int64_t rows = cases[c].rows, n = cases[c].n;
-            eh_backend *on[2] = {backend, reference};
-            const float *x = eh_test_random(8, rows * n, cases[c].mean, cases[c].spread);
-            const float *r = eh_test_random(9, rows * n, 0, cases[c].spread), *w = eh_test_random(10, n, 1, 0.3);
-            const float *bias = eh_test_random(11, n, 0, 1), *g = eh_test_random(12, rows * n, 0, 1), *got[2][7];
-            for (int b = 0; b < 2; b++) {
-                const eh_test_shape shape = {rows, n, dtype}, stat = {rows, 0, EH_F32}, vector = {n, 0, EH_F32};
-                const eh_tensor tx = eh_test_tensor(on[b], shape, x), tr = eh_test_tensor(on[b], shape, r);
-                const eh_tensor sum = eh_test_tensor(on[b], shape, NULL), y = eh_test_tensor(on[b], shape, NULL);
-                const eh_tensor mean = eh_test_tensor(on[b], stat, NULL), scale = eh_test_tensor(on[b], stat, NULL);
-                const eh_norm norm = {kind, 1e-5f, eh_test_tensor(on[b], vector, w),
-                                      mode & 1 ? none : eh_test_tensor(on[b], vector, bias)};
-                OK(eh_norm_forward(on[b], &norm, &tx, residual ? &tr : &none, residual ? &sum : &none, &y, &mean,
-                                   &scale));
-                const eh_tensor gy = eh_test_tensor(on[b], shape, g), gx = eh_test_tensor(on[b], shape, add ? r : NULL);
-                const eh_tensor gw = eh_test_tensor(on[b], vector, w), gb = eh_test_tensor(on[b], vector, bias);
-                OK(eh_norm_backward(on[b], &norm, residual ? &sum : &tx, &mean, &scale, &gy, add, &gx, &gw, &gb));
-                const eh_tensor *outputs[] = {
-                    &y, &scale, kind == EH_LAYER_NORM ? &mean : &scale, residual ? &sum : &tx, &gx, &gw, &gb};
-                for (int o = 0; o < 7; o++) got[b][o] = eh_test_values(outputs[o]);
-            }
-            const double unit = 0x1p-24, size = 1 + fabs(cases[c].mean) / cases[c].spread; // of x over its spread
-            const double out = 3 * eh_test_rounding(dtype);
-            assert_memory_equal(got[0][3], got[1][3], (size_t)(rows * n) * sizeof(float));
-            assert_true(eh_test_all_close("norm y", got[0][0], got[1][0], rows * n, out + 16 * unit, 16 * unit * size));
-            assert_true(
-                eh_test_all_close("norm scale", got[0][1], got[1][1], rows, (16 + (double)n / 64) * unit * size, 0));
-            assert_true(eh_test_all_close("norm mean", got[0][2], got[1][2], rows, 4 * unit + 1e-6, 16 * unit * size));
-            const double slope = 40 * unit * size / fmax(cases[c].spread, 1e-3) * (n == 1 ? 400 : 1);
-            assert_true(eh_test_all_close("norm grad x", got[0][4], got[1][4], rows * n, out + 16 * unit, slope));
-            const double sums = (double)(rows + 16) * unit * size * 20;
-            assert_true(eh_test_all_close("norm grad weight", got[0][5], got[1][5], n, 16 * unit, sums));
-            assert_true(eh_test_all_close("norm grad bias", got[0][6], got[1][6], n, 16 * unit, sums));
-            eh_test_free_tensors(backend);
-            eh_test_free_tensors(reference);
-            eh_test_free_random();
-        }
+        for (unsigned mode = 0; mode < 16; mode++) check_norm(backend, reference, &cases[c], mode);
+}
+
+static void check_random_norms(eh_backend *backend, eh_backend *reference)
+{
+    for (uint64_t i = 0; i < 40; i++) {
+        const eh_philox_block r = eh_philox(6, EH_STREAM_TEST, i, 7);
+        const norm_case c = {.rows = r.word[0] % 50, .n = 2 + r.word[1] % 900, .mean = 0, .spread = 1};
+        check_norm(backend, reference, &c, r.word[2] % 16);
+    }
 }
 
 static void check_softmax_rows(eh_backend *backend, eh_backend *reference)
@@ -304,11 +340,13 @@ static void test_rows(void **state)
 {
     (void)state;
     eh_test_on_devices(check_rows);
+    eh_test_on_devices(check_random_rows);
 }
 static void test_norms(void **state)
 {
     (void)state;
     eh_test_on_devices(check_norms);
+    eh_test_on_devices(check_random_norms);
 }
 static void test_softmax_and_argmax(void **state)
 {
