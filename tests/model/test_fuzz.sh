@@ -6,7 +6,7 @@ core=(src/core/memory.c src/core/status.c src/core/string.c)
 files=("${core[@]}" src/io/{safetensors,stored_tensor,mapped_file,pickle,torch_file}.c)
 arches=("$EVENHAND_SOURCE"/src/model/arch*.c)
 check 'the target of the index builds' fuzz_build fuzz_index jansson "${files[@]}" src/model/folder.c
-check 'the target of config.json builds' fuzz_build fuzz_config jansson "${core[@]}" src/model/layout.c "${arches[@]#"$EVENHAND_SOURCE/"}"
+check 'the target of config.json builds' fuzz_build fuzz_config jansson "${core[@]}" src/model/layout.c src/model/freeze.c "${arches[@]#"$EVENHAND_SOURCE/"}"
 mkdir "$work"/{index,config}
 printf '{"metadata": {"total_size": 16}, "weight_map": {"a": "a", "b": "b"}}' >"$work/index/good"
 printf '{"weight_map": {"c": "../c"}}' >"$work/index/outside"

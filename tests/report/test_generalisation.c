@@ -118,7 +118,8 @@ static void test_truth_of_an_encoder_decoder(void **state)
     }
     eh_phase_figures figures = {.table = &table};
     const eh_metric_results metric = {.phases = &figures};
-    const eh_results results = {.phase_count = 1};
+    eh_phase before = {.name = (char *)"before"};
+    const eh_results results = {.phases = &before, .phase_count = 1};
     eh_truth truth = {0};
     assert_int_equal(eh_truth_read(eh_test_path(folder, "truth.csv"), &results, &metric, &truth), EH_OK);
     assert_int_equal(truth.phase_count, 1);
