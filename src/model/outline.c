@@ -41,6 +41,7 @@ eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dty
         .head = model.t.head,
         .vocab_size = model.t.vocab_size,
         .hidden_size = model.t.hidden_size,
+        .layer_count = model.t.layer_count[EH_STACK_ENCODER] + model.t.layer_count[EH_STACK_DECODER],
         .max_length = eh_model_max_length(&model),
         .model_type = model.arch->model_type,
         .special = model.t.special,

@@ -15,8 +15,8 @@ typedef struct {
 typedef struct {
     eh_model_kind kind;
     eh_head head;
-    int64_t vocab_size, hidden_size, max_length;
-    const char *model_type; // static
+    int64_t vocab_size, hidden_size, max_length, layer_count; // layer_count: of all stacks
+    const char *model_type;                                   // static
     eh_special_ids special;
     int64_t parameter_count; // elements of all parameters
     int64_t block_count;     // with the padding between them, as eh_model_weight_count

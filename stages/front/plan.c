@@ -74,6 +74,22 @@ static void print_parts(const eh_planned_run *run, const eh_plan_of_memory *plan
            plan->fits ? "it fits" : "IT DOES NOT FIT");
 }
 
+// What bounds a step on a published device (src/job/README.md).
+static void print_roofline(const eh_roofline *roofline, double tokens)
+{
+    printf(", %.0f tokens/s, %.0f %% of the device's peak, by its roofline:\n", tokens / roofline->seconds,
+           100 * roofline->utilisation);
+    for (int p = 0; p < EH_ROOFLINE_PARTS; p++) {
+        const eh_roofline_part *part = &roofline->parts[p];
+        printf("    %-14s %9.3f ms  %10.1f GFLOP %10.1f MB\n", eh_roofline_part_names[p], 1e3 * part->seconds,
+               part->flops * 1e-9, part->bytes * 1e-6);
+    }
+    if (roofline->communication_bytes > 0)
+        printf("    %-14s %9.3f ms  %27.1f MB, of which %.3f ms behind the backward pass\n", "communication",
+               1e3 * roofline->communication_seconds, roofline->communication_bytes * 1e-6,
+               1e3 * (roofline->communication_seconds - roofline->exposed_seconds));
+}
+
 static eh_status print_cheapest(const eh_planned_run *run)
 {
     eh_memory_choice choice;
@@ -110,8 +126,11 @@ static eh_status plan_training(const eh_planned_run *run, const eh_model_outline
     printf("  finetune, {%s}, the fullest of %d rank%s, products in %s:\n", choice_text(&choice, text), run->ranks,
            run->ranks == 1 ? "" : "s", eh_dtype_name(device->compute));
     print_parts(run, &plan);
-    printf("  about %.3g s a step, %.3g min in all (%.2f TFLOP/s x %.2f, %.0f GB/s)\n", plan.step_seconds,
-           plan.step_seconds * (double)size->steps / 60, device->tflops, device->share, device->gigabytes_per_second);
+    printf("  about %.3g s a step, %.3g min in all", plan.step_seconds, plan.step_seconds * (double)size->steps / 60);
+    if (device->is_here)
+        printf(" (%.2f TFLOP/s x %.2f, %.0f GB/s)\n", device->tflops, device->share, device->gigabytes_per_second);
+    else
+        print_roofline(&plan.roofline, size->tokens);
     EH_TRY(print_cheapest(run));
     if (run->is_published_shape)
         printf("  %s\n", shape_note);

@@ -3,15 +3,17 @@
 #define EH_STAGES_FRONT_PLAN_H
 
 #include "front.h"
+#include "job/roofline.h"
 #include "model/outline.h"
 
-// Published peaks without sparsity, and the share of them that a training reaches.
+// This machine, by a measurement of its products and the share of it that a training reaches; or a published device.
 typedef struct {
     const char *name;
-    double memory_gib, tflops, gigabytes_per_second, link_gigabytes_per_second, share; // link: to the host, on which
-    eh_dtype compute;                                                                  // gradients meet
-    bool packs;   // the backend keeps packed copies of small models' matrices
-    bool is_here; // this machine, whose memory and cores all ranks share
+    double memory_gib, tflops, gigabytes_per_second, share;
+    eh_dtype compute;
+    bool packs;                          // the backend keeps packed copies of small models' matrices
+    bool is_here;                        // this machine, whose memory and cores all ranks share
+    const eh_roofline_device *published; // NULL where is_here
 } eh_planned_device;
 EH_CHECKED eh_status eh_plan_find_device(const eh_front_options *options, const eh_job *job, eh_planned_device *found);
 
@@ -45,6 +47,7 @@ typedef struct {
     double needed_bytes;                   // of the device: of all ranks where they share it
     double host_bytes; // beside a device whose memory is its own: about what a rank takes of the node's
     double step_seconds;
+    eh_roofline roofline; // of a published device; all zero where the device is this machine
     bool fits;
 } eh_plan_of_memory;
 

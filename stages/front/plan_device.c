@@ -5,13 +5,6 @@
 #include "core/clock.h"
 #include "plan.h"
 
-static const eh_planned_device devices[] = {
-    {"t4", 15, 65, 320, 16, 0.35, EH_F16, false, false},
-    {"v100", 16, 112, 900, 16, 0.4, EH_F16, false, false},
-    {"a100", 80, 312, 2039, 32, 0.4, EH_BF16, false, false},
-    {"h100", 80, 989, 3350, 64, 0.35, EH_BF16, false, false},
-};
-
 static double available_gib(void)
 {
     char line[256];
@@ -67,8 +60,7 @@ static eh_status measure_device(const eh_job *job, eh_planned_device *found)
                                  .memory_gib = available_gib(),
                                  .share = 0.5,
                                  .compute = bf16 ? EH_BF16 : EH_F32,
-                                 .gigabytes_per_second = 15,
-                                 .link_gigabytes_per_second = 15};
+                                 .gigabytes_per_second = 15};
     found->packs = eh_backend_packs(backend, found->compute);
     const eh_status status = measure_products(backend, found->compute, &found->tflops);
     eh_backend_close(&backend);
@@ -79,12 +71,16 @@ eh_status eh_plan_find_device(const eh_front_options *options, const eh_job *job
 {
     if (options->gpu == NULL || strcmp(options->gpu, "measured") == 0)
         return measure_device(job, found);
-    for (size_t i = 0; i < sizeof devices / sizeof *devices; i++)
-        if (strcmp(devices[i].name, options->gpu) == 0) {
-            *found = devices[i];
-            if (strcmp(job->precision, "fp32") == 0)
-                found->compute = EH_F32;
-            return EH_OK;
-        }
-    return eh_error(EH_INPUT, "--gpu %s: choose t4, v100, a100, h100 or measured", options->gpu);
+    const eh_roofline_device *published = eh_roofline_find(options->gpu);
+    if (published == NULL)
+        return eh_error(EH_INPUT, "--gpu %s: choose t4, v100, a100, h100 or measured", options->gpu);
+    *found = (eh_planned_device){.name = published->name,
+                                 .published = published,
+                                 .memory_gib = published->memory_gib,
+                                 .compute = published->has_bf16 ? EH_BF16 : EH_F16};
+    if (strcmp(job->precision, "fp32") == 0)
+        found->compute = EH_F32;
+    if (strcmp(job->precision, "fp16") == 0)
+        found->compute = EH_F16;
+    return EH_OK;
 }

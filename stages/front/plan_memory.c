@@ -1,5 +1,6 @@
-// What a choice of memory.* costs: bytes part by part as the programs lay them out, and a roofline of the time:
-// products at a share of the device's peak; AdamW, sums and gathered weights at its bandwidth.
+// What a choice of memory.* costs: bytes part by part as the programs lay them out, and the time: of a published device
+// by job/roofline.h; of this machine, products at what they were measured at, AdamW, sums and gathered weights at its
+// bandwidth.
 #include <string.h>
 
 #include "comm/comm.h"
@@ -60,7 +61,33 @@ static double count_anchor(const eh_planned_run *run, const eh_model_outline *ou
     return train->l2 == 0 ? 0 : 4 * held * (train->fisher > 0 ? 2 : 1);
 }
 
-static double step_seconds(const eh_planned_run *run, const eh_model_outline *outline, const eh_memory_choice *choice,
+// A step on a GPU for each rank.
+static eh_roofline roofline_of(const eh_planned_run *run, const eh_model_outline *outline,
+                               const eh_memory_choice *choice)
+{
+    enum { NODE = 8 }; // GPUs of a node, as HGX boards have them
+    const double ranks = run->ranks, micro = (double)run->job->train.micro_batches;
+    const eh_roofline_step step = {.tokens = run->size.tokens / ranks,
+                                   .labels = run->size.labels / ranks,
+                                   .sequences = (double)run->job->train.batch / ranks,
+                                   .matrix_count = (double)outline->matrix_count,
+                                   .weight_count = (double)outline->block_count,
+                                   .vocab_size = (double)outline->vocab_size,
+                                   .hidden_size = (double)outline->hidden_size,
+                                   .layer_count = (double)outline->layer_count,
+                                   .micro_batches = micro / ranks < 1 ? 1 : micro / ranks,
+                                   .element_bytes = (int)eh_dtype_bytes(run->device.compute),
+                                   .recompute = choice->recompute,
+                                   .ranks = run->ranks,
+                                   .ranks_of_node = run->ranks < NODE ? run->ranks : NODE,
+                                   .zero = choice->zero,
+                                   .through_host = strcmp(run->job->train.reduction, "tree") == 0};
+    eh_roofline result;
+    eh_roofline_of(run->device.published, &step, &result);
+    return result;
+}
+
+static double seconds_here(const eh_planned_run *run, const eh_model_outline *outline, const eh_memory_choice *choice,
                            double start_products)
 {
     const eh_planned_device *device = &run->device;
@@ -83,10 +110,7 @@ static double step_seconds(const eh_planned_run *run, const eh_model_outline *ou
     link += choice->zero == 1 || choice->zero == 2 ? 4 * block : 0;
     link += choice->zero == 3 ? 2 * (double)outline->layer_bytes * rounds : 0;
     link *= run->ranks > 1;
-    link += choice->offload && !device->is_here ? 16 * shard : 0; // moments visit the device
-    const double moving =
-        bytes / (device->gigabytes_per_second * 1e9) + link / (device->link_gigabytes_per_second * 1e9);
-    return device->is_here ? products + moving * run->ranks : products / run->ranks + moving;
+    return products + (bytes + link) / (device->gigabytes_per_second * 1e9) * run->ranks;
 }
 
 eh_status eh_plan_memory(const eh_planned_run *run, const eh_memory_choice *choice, eh_plan_of_memory *plan)
@@ -130,7 +154,12 @@ eh_status eh_plan_memory(const eh_planned_run *run, const eh_memory_choice *choi
                                                                                         : moments},
         {"program, MPI, HDF5", here ? 28 * MIB : 0},
     };
-    *plan = (eh_plan_of_memory){.step_seconds = step_seconds(run, &outline, choice, start_products)};
+    *plan = (eh_plan_of_memory){0};
+    if (run->device.is_here)
+        plan->step_seconds = seconds_here(run, &outline, choice, start_products);
+    else
+        plan->roofline = roofline_of(run, &outline, choice);
+    plan->step_seconds += plan->roofline.seconds;
     memcpy(plan->parts, parts, sizeof parts);
     for (int i = 0; i < EH_MEMORY_PARTS; i++) plan->rank_bytes += parts[i].bytes;
     // The fullest of a node is a rank that reads all of the result, which lies in rank 0's memory, or of it what it

@@ -127,6 +127,7 @@ check 'a t4 computes in fp32 if told so' has "$out" 'products in fp32'
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu t4 -n 1 --set precision=auto
 check 'and else in fp16' has "$out" 'products in fp16'
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu t4 -n 1 --set 'model.config={vocab_size: 250880, hidden_size: 4096, n_layer: 30, n_head: 32}'
+check 'what bounds a step' has "$out" 'by its roofline:'
 check 'what does not fit is said' has "$out" 'IT DOES NOT FIT'
 check 'bloom-7b1 has its published size' has "$out" '7069016064 weights'
 check 'with how many ranks it would fit' has "$out" 'no settings fit 1 rank; '
