@@ -1,10 +1,12 @@
 // The device of a stage. Apart from stage.c, so that stages which compute nothing carry no backend.
 #include <omp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "backend/profile.h"
+#include "core/memory.h"
 #include "core/string.h"
 #include "io/atomic.h"
 #include "stage.h"
@@ -86,6 +88,28 @@ static void close_backend(eh_stage *stage)
     eh_backend_close(&stage->backend);
 }
 
+// Two ranks on one GPU are slower than one; somebody who wants that for a test says so. Collective.
+static eh_status check_sharing(eh_stage *stage)
+{
+    char own[128] = "", host[64] = "", *all = NULL;
+    size_t total = 0;
+    const int rank = eh_comm_rank(stage->comm);
+    const char *gpu = eh_backend_identity(stage->backend);
+    gethostname(host, sizeof host - 1);
+    snprintf(own, sizeof own, "%s %s", gpu, host);
+    EH_TRY(eh_comm_gather(stage->comm, own, sizeof own, -1, (void **)&all, &total, NULL));
+    int other = 0;
+    while (other < rank && (*gpu == '\0' || memcmp(all + sizeof own * (size_t)other, own, sizeof own) != 0)) other++;
+    eh_free(&all);
+    if (other == rank || getenv("EVENHAND_SHARE_GPU") != NULL)
+        return EH_OK;
+    return eh_error(
+        EH_MACHINE,
+        "rank %d has no GPU of its own: it shares %s of %s with rank %d; start as many ranks a node as it has "
+        "GPUs (Slurm: --gpus-per-task=1 or --gres=gpu:N for N tasks a node), or set EVENHAND_SHARE_GPU=1",
+        rank, gpu, host, other);
+}
+
 eh_status eh_stage_backend(eh_stage *stage, eh_backend **backend, eh_dtype *compute)
 {
     eh_status status = EH_OK;
@@ -94,8 +118,12 @@ eh_status eh_stage_backend(eh_stage *stage, eh_backend **backend, eh_dtype *comp
         stage->close_backend = close_backend;
     }
     EH_TRY(eh_comm_agree(stage->comm, status));
+    EH_TRY(eh_comm_agree(stage->comm, check_sharing(stage)));
     *backend = stage->backend;
     *compute = chosen_precision(stage->job.precision, stage->backend);
+    const char *passed_over = eh_backend_passed_over(stage->backend);
+    if (*passed_over != '\0')
+        eh_log_line(&stage->log, "device: auto: %s; the %s computes", passed_over, eh_backend_name(stage->backend));
     eh_log_line(&stage->log, "%d rank%s, %s: %s, products in %s", eh_comm_size(stage->comm),
                 eh_comm_size(stage->comm) == 1 ? "" : "s", eh_backend_name(stage->backend),
                 eh_backend_description(stage->backend), eh_dtype_name(*compute));

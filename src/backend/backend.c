@@ -52,16 +52,21 @@ static eh_status open_table(const eh_backend_table *table, int local_rank, int t
 eh_status eh_backend_open(const char *name, int local_rank, int threads, eh_backend **backend)
 {
     const bool any = strcmp(name, "auto") == 0;
+    char passed_over[400] = "";
     eh_status status = EH_INPUT;
     for (int i = 0; i < BACKEND_COUNT; i++) {
         if (!any && strcmp(backends[i]->name, name) != 0)
             continue;
         status = open_table(backends[i], local_rank, threads, backend);
+        if (status == EH_OK)
+            snprintf((*backend)->passed_over, sizeof(*backend)->passed_over, "%s", passed_over);
         if (status == EH_OK || !any) {
             if (status == EH_OK)
                 eh_error_clear(); // what "auto" passed over is no failure
             return status;
         }
+        if (backends[i]->fill != NULL) // built, but this machine lacks the device
+            snprintf(passed_over, sizeof passed_over, "%s", eh_error_message());
     }
     if (any)
         return status;
@@ -85,6 +90,16 @@ const char *eh_backend_name(const eh_backend *backend)
 const char *eh_backend_description(const eh_backend *backend)
 {
     return backend->description;
+}
+
+const char *eh_backend_identity(const eh_backend *backend)
+{
+    return backend->identity;
+}
+
+const char *eh_backend_passed_over(const eh_backend *backend)
+{
+    return backend->passed_over;
 }
 
 bool eh_backend_prefers_fp16(const eh_backend *backend)
@@ -253,6 +268,11 @@ eh_status eh_backend_download(eh_backend *backend, const eh_tensor *tensor, void
 eh_status eh_backend_wait(eh_backend *backend)
 {
     return backend->table->wait(backend);
+}
+
+eh_status eh_backend_reserve(eh_backend *backend, const eh_work_sizes *sizes)
+{
+    return backend->table->reserve(backend, sizes);
 }
 
 int eh_relative_bucket(int64_t distance, bool bidirectional, int bucket_count, int max_distance)

@@ -52,7 +52,11 @@ eh_tensor eh_tensor_reshape(const eh_tensor *tensor, int dimension_count, const 
 EH_CHECKED eh_status eh_backend_open(const char *name, int local_rank, int threads, eh_backend **backend);
 void eh_backend_close(eh_backend **backend);
 const char *eh_backend_name(const eh_backend *backend);
-const char *eh_backend_description(const eh_backend *backend);    // "AVX2, 1 thread"
+const char *eh_backend_description(const eh_backend *backend); // "AVX2, 1 thread"
+// The GPU's address on its node's bus, or "": ranks of a node that have the same one share a GPU.
+const char *eh_backend_identity(const eh_backend *backend);
+// "no GPU can be used (...)": why "auto" did not take a faster device that was built; "" if it took that.
+const char *eh_backend_passed_over(const eh_backend *backend);
 bool eh_backend_prefers_fp16(const eh_backend *backend);          // the same of fp16, and bf16 is none of its own
 bool eh_backend_prefers_bf16(const eh_backend *backend);          // products in bf16 are faster than in fp32
 bool eh_backend_packs(const eh_backend *backend, eh_dtype dtype); // a packed copy of a matrix is no larger than it is
@@ -76,6 +80,14 @@ void *eh_tensor_host(const eh_tensor *tensor);
 EH_CHECKED eh_status eh_backend_upload(eh_backend *backend, const void *host, const eh_tensor *tensor);
 EH_CHECKED eh_status eh_backend_download(eh_backend *backend, const eh_tensor *tensor, void *host); // waits
 EH_CHECKED eh_status eh_backend_wait(eh_backend *backend);
+// The largest batches to come, so that operations find their working memory and a step allocates nothing.
+typedef struct {
+    int64_t tokens, labels, segments; // rows of a batch, labelled rows, sequences
+    int64_t widest, hidden_size;      // the widest product's outputs; the output layer's inputs
+    int64_t vocab_size, head_count, bucket_count;
+    int64_t weight_count;
+} eh_work_sizes;
+EH_CHECKED eh_status eh_backend_reserve(eh_backend *backend, const eh_work_sizes *sizes);
 
 // --- Element-wise ------------------------------------------------------------------------
 EH_CHECKED eh_status eh_fill(eh_backend *backend, float value, const eh_tensor *y);
@@ -131,7 +143,8 @@ EH_CHECKED eh_status eh_norm_backward(eh_backend *backend, const eh_norm *norm, 
 
 // --- Products --------------------------------------------------------------------------------
 // y[m, n] = alpha * A B + bias (+ y with EH_ADD), A = a or a^T, B = b or b^T. Stored: a [m, k] or, transposed, [k, m];
-// b [k, n] or, transposed, [n, k] (a torch Linear weight is [out, in]: transpose_b). bias [n] or missing. fp32 sums.
+// b [k, n] or, transposed, [n, k] (a torch Linear weight is [out, in]: transpose_b). bias [n] or missing; a GPU may
+// round it to y's type. fp32 sums.
 typedef struct {
     eh_tensor a, b, bias, y;
     bool transpose_a, transpose_b;
@@ -140,6 +153,10 @@ typedef struct {
     bool b_is_constant; // b stays unchanged for many calls: the backend may keep a packed copy (as big as b)
 } eh_product;
 EH_CHECKED eh_status eh_multiply(eh_backend *backend, const eh_product *product);
+// The same, and activated = act(y) [m, n], in one pass over memory where the backend can; y is kept for the backward
+// pass. product->mode is EH_WRITE.
+EH_CHECKED eh_status eh_multiply_activate(eh_backend *backend, const eh_product *product, eh_activation kind,
+                                          const eh_tensor *activated);
 
 // --- Attention ----------------------------------------------------------------------------------
 // A packed sequence's share of the rows. Queries and keys are rows of their tensors; `prefix` rows come before the own
@@ -218,6 +235,21 @@ EH_CHECKED eh_status eh_divergence_rows(eh_backend *backend, const eh_tensor *lo
                                         const eh_tensor *row_weight, float strength, const eh_tensor *divergence);
 // index I32 [n]: the largest entry of each row, the first among equals.
 EH_CHECKED eh_status eh_argmax_rows(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
+// A token for each row of logits [n, vocab] fp32, in transformers' order: the edits, then temperature, top-k and top-p
+// (Holtzman et al. 2020; counted within what top-k left). The kept tokens lie on [0, 1) by falling probability, among
+// equals by ascending id (all tokens: by ascending id); the one that a row's number falls on is drawn. Masses are
+// double on the host, whole multiples of 2^-40 of the likeliest token's on a GPU: a number nearer than that to a
+// border may draw the neighbour.
+typedef struct {
+    eh_tensor logits;          // may be changed
+    eh_tensor edits;           // I32 [m, 3]: row, token (each pair once), 1: banned, 0: penalised; or missing
+    double penalty;            // of the penalised: a logit above 0 is divided by it, others are multiplied
+    eh_tensor draws;           // I32 [n, 2]: the bits of a double in [0, 1) for each row; missing: the likeliest token
+    double temperature, top_p; // top_p >= 1: no limit
+    int64_t top_k;             // 0: no limit
+    eh_tensor index;           // I32 [n], written
+} eh_sampling;
+EH_CHECKED eh_status eh_sample_rows(eh_backend *backend, const eh_sampling *sampling);
 
 // --- Optimiser ----------------------------------------------------------------------------------------
 // One fused pass of AdamW (Loshchilov & Hutter 2019) over equal ranges; the gradient is multiplied by grad_scale first

@@ -4,6 +4,7 @@
 #define EH_BACKEND_BACKEND_INTERNAL_H
 
 #include "backend/backend.h"
+#include "backend/exchange.h"
 #include "core/philox.h"
 
 #ifdef __cplusplus
@@ -26,6 +27,7 @@ typedef struct {
     eh_status (*upload)(eh_backend *backend, const void *host, const eh_tensor *tensor);
     eh_status (*download)(eh_backend *backend, const eh_tensor *tensor, void *host);
     eh_status (*wait)(eh_backend *backend);
+    eh_status (*reserve)(eh_backend *backend, const eh_work_sizes *sizes);
 
     eh_status (*fill)(eh_backend *backend, float value, const eh_tensor *y);
     eh_status (*convert)(eh_backend *backend, const eh_tensor *x, const eh_tensor *y);
@@ -48,6 +50,8 @@ typedef struct {
                                const eh_tensor *scale, const eh_tensor *grad_y, eh_output_mode mode,
                                const eh_tensor *grad_x, const eh_tensor *grad_weight, const eh_tensor *grad_bias);
     eh_status (*multiply)(eh_backend *backend, const eh_product *product);
+    eh_status (*multiply_activate)(eh_backend *backend, const eh_product *product, eh_activation kind,
+                                   const eh_tensor *activated);
     eh_status (*attention_forward)(eh_backend *backend, const eh_attention *attention, const eh_heads *query,
                                    const eh_heads *key, const eh_heads *value, const eh_heads *output,
                                    const eh_tensor *log_sum_exp);
@@ -61,6 +65,7 @@ typedef struct {
     eh_status (*divergence_rows)(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
                                  const eh_tensor *row_weight, float strength, const eh_tensor *divergence);
     eh_status (*argmax_rows)(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
+    eh_status (*sample_rows)(eh_backend *backend, const eh_sampling *sampling);
     eh_status (*adamw_step)(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
                             const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy);
     eh_status (*pull)(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
@@ -69,10 +74,27 @@ typedef struct {
     eh_status (*limits)(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes); // 0: not known
 } eh_backend_table;
 
+// Buckets between ranks (exchange.h), of a device with memory of its own. eh_exchange begins with its eh_backend *.
+typedef struct {
+    int (*nccl_version)(void);
+    eh_status (*make_id)(eh_backend *backend, unsigned char *id);
+    eh_status (*make)(eh_backend *backend, const eh_exchange_plan *plan, eh_exchange **exchange);
+    void (*destroy)(eh_exchange *exchange);
+    eh_status (*send)(eh_exchange *exchange, int slot, const eh_tensor *bucket);
+    eh_status (*arrived)(eh_exchange *exchange, int slot, bool wait, bool *arrived);
+    float *(*memory)(const eh_exchange *exchange, int slot);
+    eh_status (*receive)(eh_exchange *exchange, int slot);
+    eh_status (*release)(eh_exchange *exchange, int slot);
+    eh_status (*finish)(eh_exchange *exchange);
+} eh_exchange_table;
+
 struct eh_backend {
     const eh_backend_table *table;
-    void *state; // the backend's own
+    const eh_exchange_table *exchange; // NULL: host and device memory are one
+    void *state;                       // the backend's own
     char description[160];
+    char identity[40];     // of the device: the GPU's address on the bus; "" where all ranks share the host
+    char passed_over[400]; // what "auto" could not use, and why; "" if nothing was built that it could
     bool prefers_bf16, prefers_fp16;
     bool packs_bf16;         // its packed copies of bf16 matrices are bf16
     bool shares_host_memory; // a buffer's address is a host address

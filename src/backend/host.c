@@ -40,3 +40,17 @@ eh_status eh_host_wait(eh_backend *backend)
     (void)backend;
     return EH_OK;
 }
+
+eh_status eh_host_reserve(eh_backend *backend, const eh_work_sizes *sizes)
+{
+    (void)backend;
+    (void)sizes; // working memory is the stack's, or grows once
+    return EH_OK;
+}
+
+eh_status eh_host_multiply_activate(eh_backend *backend, const eh_product *product, eh_activation kind,
+                                    const eh_tensor *activated)
+{
+    EH_TRY(backend->table->multiply(backend, product));
+    return backend->table->activation_forward(backend, kind, &product->y, NULL, activated);
+}

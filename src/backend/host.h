@@ -11,6 +11,11 @@ void eh_host_buffer_free(eh_buffer *buffer);
 eh_status eh_host_upload(eh_backend *backend, const void *host, const eh_tensor *tensor);
 eh_status eh_host_download(eh_backend *backend, const eh_tensor *tensor, void *host);
 eh_status eh_host_wait(eh_backend *backend);
+eh_status eh_host_reserve(eh_backend *backend, const eh_work_sizes *sizes);
+// The product, then the activation, by the backend's own functions.
+eh_status eh_host_multiply_activate(eh_backend *backend, const eh_product *product, eh_activation kind,
+                                    const eh_tensor *activated);
+eh_status eh_host_sample_rows(eh_backend *backend, const eh_sampling *sampling); // sampling.c
 
 // Host addresses of a tensor's elements; NULL where there is no tensor.
 static inline void *eh_host_address(const eh_tensor *tensor)

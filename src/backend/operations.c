@@ -254,6 +254,24 @@ eh_status eh_multiply(eh_backend *backend, const eh_product *product)
            bytes_of(a) + bytes_of(b) + (product->mode == EH_ADD ? 2 : 1) * bytes_of(y), product);
 }
 
+eh_status eh_multiply_activate(eh_backend *backend, const eh_product *product, eh_activation kind,
+                               const eh_tensor *activated)
+{
+    const eh_tensor *a = &product->a, *b = &product->b, *y = &product->y;
+    EH_ASSERT(is_real(a) && is_real(b) && is_real(y) && is_real(activated) && product->mode == EH_WRITE);
+    EH_ASSERT(a->dimension_count == 2 && b->dimension_count == 2 && y->dimension_count == 2);
+    const int64_t m = y->shape[0], n = y->shape[1], k = a->shape[product->transpose_a ? 0 : 1];
+    EH_ASSERT(is_matrix(a, product->transpose_a ? k : m, product->transpose_a ? m : k));
+    EH_ASSERT(is_matrix(b, product->transpose_b ? n : k, product->transpose_b ? k : n));
+    EH_ASSERT(is_optional_vector(&product->bias, n) && is_matrix(activated, m, n));
+    written(y);
+    written(activated);
+    if (m == 0 || n == 0)
+        return EH_OK;
+    EH_RUN(multiply_activate, 2.0 * (double)m * (double)n * (double)k,
+           bytes_of(a) + bytes_of(b) + bytes_of(y) + bytes_of(activated), product, kind, activated);
+}
+
 // --- Attention ---------------------------------------------------------------------------
 static bool heads_hold(const eh_attention *attention, const eh_heads *heads, int64_t row_begin, int64_t row_count)
 {
@@ -420,6 +438,23 @@ eh_status eh_argmax_rows(eh_backend *backend, const eh_tensor *logits, const eh_
     if (logits->shape[0] == 0)
         return EH_OK;
     EH_RUN(argmax_rows, eh_tensor_count(logits), bytes_of(logits), logits, index);
+}
+
+eh_status eh_sample_rows(eh_backend *backend, const eh_sampling *sampling)
+{
+    const eh_tensor *logits = &sampling->logits, *edits = &sampling->edits;
+    const int64_t n = logits->shape[0];
+    EH_ASSERT(is_fp32(logits) && logits->dimension_count == 2 && (n == 0 || logits->shape[1] > 0));
+    EH_ASSERT(!eh_tensor_exists(edits) ||
+              (edits->dtype == EH_I32 && edits->dimension_count == 2 && edits->shape[1] == 3 && inside(edits)));
+    EH_ASSERT(!eh_tensor_exists(&sampling->draws) ||
+              (sampling->draws.dtype == EH_I32 && is_vector(&sampling->draws, 2 * n) && sampling->temperature > 0));
+    EH_ASSERT(eh_tensor_exists(&sampling->index) && sampling->index.dtype == EH_I32 && is_vector(&sampling->index, n));
+    written(logits);
+    written(&sampling->index);
+    if (n == 0)
+        return EH_OK;
+    EH_RUN(sample_rows, 10 * eh_tensor_count(logits), bytes_of(logits), sampling);
 }
 
 // --- Optimiser ---------------------------------------------------------------------------

@@ -88,10 +88,13 @@ static eh_status feed_forward(pass *p, int64_t l, const eh_layer *layer, const e
     const eh_tensor inner = eh_first_rows(&work->inner, p->rows), gate = eh_first_rows(&work->gate, p->rows);
     const eh_tensor activated = eh_first_rows(&work->activated, p->rows);
     const eh_tensor branch = eh_first_rows(&p->model->work.branch, p->rows);
-    EH_TRY(eh_linear_forward(p->backend, &layer->inner, input, EH_WRITE, &inner));
-    if (t->gated)
+    if (!t->gated) {
+        EH_TRY(eh_linear_activate(p->backend, &layer->inner, input, t->activation, &inner, &activated));
+    } else {
+        EH_TRY(eh_linear_forward(p->backend, &layer->inner, input, EH_WRITE, &inner));
         EH_TRY(eh_linear_forward(p->backend, &layer->gate, input, EH_WRITE, &gate));
-    EH_TRY(eh_activation_forward(p->backend, t->activation, &inner, &gate, &activated));
+        EH_TRY(eh_activation_forward(p->backend, t->activation, &inner, &gate, &activated));
+    }
     EH_TRY(eh_drop(p->model, p->dropout, t->inner_dropout, p->stack, l, EH_SITE_INNER, &activated));
     if (p->again && t->norm_first)
         return EH_OK;

@@ -34,10 +34,7 @@ typedef struct {
     text_slot *slots;
     eh_cache cache;
     eh_sampler sampler;
-    bool greedy;        // plainly the likeliest token: the backend finds it
-    int32_t *likeliest; // [slots]
-    float *logits;      // [slots, vocabulary]; not if greedy
-    int64_t *row_slot;  // which slot asked for row i of the logits
+    int64_t *row_slot; // which slot asked for row i of the logits
 } generation;
 
 static const eh_dropout_plan no_dropout = {0};
@@ -123,12 +120,9 @@ static eh_status begin(generation *g)
     EH_TRY(eh_cache_init(&g->cache, g->model, g->slot_count, g->slot_rows, g->source_rows, g->batch_rows));
     EH_TRY(EH_ALLOC(g->slot_count, &g->slots));
     EH_TRY(EH_ALLOC(g->slot_count, &g->row_slot));
-    g->greedy = eh_generation_is_greedy(g->settings);
-    EH_TRY(EH_ALLOC(g->slot_count, &g->likeliest));
-    if (!g->greedy)
-        EH_TRY(EH_ALLOC(g->slot_count * g->model->t.vocab_size, &g->logits));
     for (int64_t s = 0; s < g->slot_count; s++) EH_TRY(EH_ALLOC(g->slot_rows, &g->slots[s].ids));
-    return eh_sampler_init(&g->sampler, g->settings, g->model->t.vocab_size);
+    return eh_sampler_init(g->model->backend, g->settings, g->model->t.vocab_size, g->slot_count, g->slot_rows,
+                           &g->sampler);
 }
 
 static void finish(generation *g)
@@ -136,8 +130,6 @@ static void finish(generation *g)
     for (int64_t s = 0; g->slots != NULL && s < g->slot_count; s++) eh_free(&g->slots[s].ids);
     eh_free(&g->slots);
     eh_free(&g->row_slot);
-    eh_free(&g->logits);
-    eh_free(&g->likeliest);
     eh_cache_deinit(&g->cache);
     eh_sampler_deinit(&g->sampler);
 }
@@ -222,16 +214,6 @@ static eh_status stage_round(generation *g, int64_t *row_count)
     return eh_backend_upload(model->backend, work->host_rows, &label_rows);
 }
 
-static int32_t next_token(generation *g, int64_t row)
-{
-    const text_slot *slot = &g->slots[g->row_slot[row]];
-    const int64_t made = slot->count - slot->given;
-    const eh_sample_place place = {.item = g->item_ids[slot->prompt], .sample = slot->sample, .index = made};
-    if (g->greedy)
-        return g->likeliest[row];
-    return eh_sampler_next(&g->sampler, &place, slot->ids, slot->count, made, g->logits + row * g->model->t.vocab_size);
-}
-
 // Adds the next token of a slot; when the text is done, delivers it and takes the next.
 static eh_status advance(generation *g, int64_t s, int32_t token)
 {
@@ -262,15 +244,18 @@ static eh_status run_round(generation *g)
     EH_TRY(stage_round(g, &n));
     EH_TRY(eh_stacks_forward(model, &no_dropout, &g->cache));
     EH_TRY(eh_head_forward(model, &no_dropout, n, &hidden));
-    const eh_tensor logits = eh_first_rows(&model->work.logits, n), ids = eh_first_rows(&model->work.label_ids, n);
+    const eh_tensor logits = eh_first_rows(&model->work.logits, n);
     EH_TRY(eh_head_logits(model, &hidden, &logits));
-    if (g->greedy) {
-        EH_TRY(eh_argmax_rows(model->backend, &logits, &ids));
-        EH_TRY(eh_backend_download(model->backend, &ids, g->likeliest));
-    } else {
-        EH_TRY(eh_backend_download(model->backend, &logits, g->logits));
+    eh_sampler_begin(&g->sampler);
+    for (int64_t i = 0; i < n; i++) {
+        const text_slot *slot = &g->slots[g->row_slot[i]];
+        const int64_t made = slot->count - slot->given;
+        const eh_sample_place place = {.item = g->item_ids[slot->prompt], .sample = slot->sample, .index = made};
+        eh_sampler_add(&g->sampler, &place, slot->ids, slot->count, made);
     }
-    for (int64_t i = 0; i < n; i++) EH_TRY(advance(g, g->row_slot[i], next_token(g, i)));
+    const int32_t *tokens;
+    EH_TRY(eh_sampler_end(&g->sampler, &logits, &tokens));
+    for (int64_t i = 0; i < n; i++) EH_TRY(advance(g, g->row_slot[i], tokens[i]));
     return EH_OK;
 }
 

@@ -87,6 +87,22 @@ eh_status eh_linear_forward(eh_backend *backend, const eh_linear *linear, const 
     return adapter_forward(backend, &linear->adapter, x, y);
 }
 
+eh_status eh_linear_activate(eh_backend *backend, const eh_linear *linear, const eh_tensor *x, eh_activation kind,
+                             const eh_tensor *y, const eh_tensor *activated)
+{
+    if (linear->adapter.part_count > 0) { // adds to y
+        EH_TRY(eh_linear_forward(backend, linear, x, EH_WRITE, y));
+        return eh_activation_forward(backend, kind, y, NULL, activated);
+    }
+    const eh_product product = {.a = *x,
+                                .b = linear->weight,
+                                .bias = linear->bias,
+                                .y = *y,
+                                .transpose_b = !linear->in_out,
+                                .b_is_constant = linear->constant};
+    return eh_multiply_activate(backend, &product, kind, activated);
+}
+
 eh_status eh_linear_backward(eh_backend *backend, const eh_linear *linear, const eh_tensor *x, const eh_tensor *grad_y,
                              eh_output_mode mode, const eh_tensor *grad_x)
 {

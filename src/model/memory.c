@@ -83,7 +83,8 @@ static eh_inference_memory memory_of(const eh_model *model, bool on_cpu, bool pa
 {
     const size_t row = 4 * (size_t)eh_output_count(model), logits = (size_t)use->logit_rows * row;
     const size_t device_logits = use->slots == 0 && logits > (size_t)64 << 20 ? (size_t)64 << 20 : logits;
-    eh_inference_memory memory = {.weights = weight_bytes(model), .logits = (use->greedy ? 0 : logits) + device_logits};
+    eh_inference_memory memory = {.weights = weight_bytes(model),
+                                  .logits = (use->greedy || use->slots > 0 ? 0 : logits) + device_logits};
     memory.activations =
         larger_bytes(eh_model_activation_bytes(model, &use->batch), eh_model_activation_bytes(model, &use->prompts));
     if (use->slots > 0) {

@@ -1,35 +1,61 @@
 // Sampling as transformers orders it: repetition penalty (Keskar et al. 2019), no-repeat n-gram, minimum length; then
-// temperature, top-k, top-p (Holtzman et al. 2020). Arithmetic in double, so that ties and sums do not wander.
+// temperature, top-k, top-p (Holtzman et al. 2020), which the device does (eh_sample_rows): only tokens come back from
+// it.
 #include "model/sample.h"
 
-#include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "core/philox.h"
 
-eh_status eh_sampler_init(eh_sampler *sampler, const eh_generation *settings, int64_t vocab_size)
+eh_status eh_sampler_init(eh_backend *backend, const eh_generation *settings, int64_t vocab_size, int64_t rows,
+                          int64_t length, eh_sampler *sampler)
 {
-    *sampler = (eh_sampler){.settings = settings, .vocab_size = vocab_size};
-    EH_TRY(EH_ALLOC(vocab_size, &sampler->scores));
-    return EH_ALLOC(vocab_size, &sampler->order);
+    // A token of the text is penalised once or banned; then there is the end of the text.
+    *sampler = (eh_sampler){.backend = backend,
+                            .settings = settings,
+                            .vocab_size = vocab_size,
+                            .row_capacity = rows,
+                            .edit_capacity = rows * (length + 1)};
+    EH_TRY(EH_ALLOC(3 * sampler->edit_capacity, &sampler->host_edits));
+    EH_TRY(EH_ALLOC(rows, &sampler->host_draws));
+    EH_TRY(EH_ALLOC(rows, &sampler->host_index));
+    EH_TRY(EH_ALLOC(vocab_size, &sampler->edit_of));
+    const size_t bytes = (size_t)(3 * sampler->edit_capacity + 3 * rows + 1) * sizeof(int32_t);
+    return eh_buffer_new(backend, bytes, "sampling", &sampler->buffer);
 }
 
 void eh_sampler_deinit(eh_sampler *sampler)
 {
-    eh_free(&sampler->scores);
-    eh_free(&sampler->order);
+    eh_buffer_free(&sampler->buffer);
+    eh_free(&sampler->host_edits);
+    eh_free(&sampler->host_draws);
+    eh_free(&sampler->host_index);
+    eh_free(&sampler->edit_of);
 }
 
-// Tokens that occurred get less likely, once each however often they did.
-static void penalise(eh_sampler *sampler, const int32_t *ids, int64_t count, const float *logits)
+void eh_sampler_begin(eh_sampler *sampler)
 {
-    const double penalty = sampler->settings->repetition_penalty;
-    for (int64_t i = 0; i < count && penalty != 1; i++) {
-        const double logit = logits[ids[i]];
-        sampler->scores[ids[i]] = logit > 0 ? logit / penalty : logit * penalty;
+    sampler->row_count = sampler->edit_count = 0;
+}
+
+// A ban outweighs a penalty.
+static void edit(eh_sampler *sampler, int32_t token, bool ban)
+{
+    int32_t *place = &sampler->edit_of[token];
+    const bool known = *place > 0 && *place <= sampler->edit_count &&
+                       sampler->host_edits[3 * (*place - 1)] == sampler->row_count &&
+                       sampler->host_edits[3 * (*place - 1) + 1] == token;
+    if (!known) {
+        EH_ASSERT(sampler->edit_count < sampler->edit_capacity);
+        int32_t *fresh = sampler->host_edits + 3 * sampler->edit_count++;
+        fresh[0] = (int32_t)sampler->row_count;
+        fresh[1] = token;
+        fresh[2] = 0;
+        *place = (int32_t)sampler->edit_count;
     }
+    if (ban)
+        sampler->host_edits[3 * (*place - 1) + 2] = 1;
 }
 
 // Bans what would complete an n-gram that was there before.
@@ -41,115 +67,51 @@ static void ban_repeats(eh_sampler *sampler, const int32_t *ids, int64_t count)
     const int32_t *end = ids + count - (n - 1);
     for (int64_t i = 0; i + n <= count; i++)
         if (memcmp(ids + i, end, (size_t)(n - 1) * sizeof *ids) == 0)
-            sampler->scores[ids[i + n - 1]] = -INFINITY;
+            edit(sampler, ids[i + n - 1], true);
 }
 
-static int32_t largest(const eh_sampler *sampler)
-{
-    int32_t best = 0;
-    for (int64_t v = 1; v < sampler->vocab_size; v++)
-        if (sampler->scores[v] > sampler->scores[best])
-            best = (int32_t)v;
-    return best;
-}
-
-// Max-heap over `order` by score; among equal scores the smaller id comes first.
-static bool comes_first(const eh_sampler *sampler, int32_t a, int32_t b)
-{
-    return sampler->scores[a] > sampler->scores[b] || (sampler->scores[a] == sampler->scores[b] && a < b);
-}
-
-static void sift_down(eh_sampler *sampler, int64_t at, int64_t count)
-{
-    int32_t *heap = sampler->order;
-    for (int64_t child = 2 * at + 1; child < count; child = 2 * at + 1) {
-        if (child + 1 < count && comes_first(sampler, heap[child + 1], heap[child]))
-            child++;
-        if (!comes_first(sampler, heap[child], heap[at]))
-            return;
-        const int32_t swap = heap[at];
-        heap[at] = heap[child];
-        heap[child] = swap;
-        at = child;
-    }
-}
-
-// The likeliest tokens, in falling order at the end of `order`, until their number or their probability is enough.
-// Returns how many; *mass is their total. `sum` is that of all.
-static int64_t keep_likeliest(eh_sampler *sampler, double top, double sum, double *mass)
+void eh_sampler_add(eh_sampler *sampler, const eh_sample_place *place, const int32_t *ids, int64_t count, int64_t made)
 {
     const eh_generation *settings = sampler->settings;
-    const int64_t vocab = sampler->vocab_size;
-    const int64_t most = settings->top_k > 0 && settings->top_k < vocab ? settings->top_k : vocab;
-    int64_t kept = 0;
-    double kept_sum = 0;
-    for (int64_t v = 0; v < vocab; v++) sampler->order[v] = (int32_t)v;
-    for (int64_t i = vocab / 2 - 1; i >= 0; i--) sift_down(sampler, i, vocab);
-    if (most < vocab && settings->top_p < 1) { // top-p counts within what top-k left
-        for (int64_t i = 0; i < most; i++) {
-            const int32_t token = sampler->order[0];
-            sampler->order[0] = sampler->order[vocab - 1 - i];
-            sampler->order[vocab - 1 - i] = token;
-            sift_down(sampler, 0, vocab - 1 - i);
-            kept_sum += exp(sampler->scores[token] - top);
-        }
-        sum = kept_sum;
-        for (int64_t i = vocab / 2 - 1; i >= 0; i--) sift_down(sampler, i, vocab);
-    }
-    for (*mass = 0; kept < most && (kept == 0 || *mass < settings->top_p * sum); kept++) {
-        const int32_t token = sampler->order[0];
-        sampler->order[0] = sampler->order[vocab - 1 - kept];
-        sampler->order[vocab - 1 - kept] = token;
-        sift_down(sampler, 0, vocab - 1 - kept);
-        *mass += exp(sampler->scores[token] - top);
-    }
-    return kept;
-}
-
-static int32_t draw(eh_sampler *sampler, const eh_sample_place *place)
-{
-    const eh_generation *settings = sampler->settings;
-    const int64_t vocab = sampler->vocab_size;
-    const double top = sampler->scores[largest(sampler)] / settings->temperature;
     const uint64_t key = (uint64_t)place->item << 20 ^ (uint64_t)place->sample;
-    double u =
-        eh_random_uniform(settings->seed ^ key * 0x9E3779B97F4A7C15u, EH_STREAM_SAMPLING, (uint64_t)place->index);
-    double sum = 0, mass = 0;
-    for (int64_t v = 0; v < vocab; v++) {
-        sampler->scores[v] /= settings->temperature;
-        sum += exp(sampler->scores[v] - top);
-    }
-    if (settings->top_p >= 1 && (settings->top_k == 0 || settings->top_k >= vocab)) {
-        int32_t last = 0; // rounding may leave a rest
-        u *= sum;
-        for (int64_t v = 0; v < vocab; v++) {
-            const double p = exp(sampler->scores[v] - top);
-            if (p > 0)
-                last = (int32_t)v;
-            u -= p;
-            if (u < 0)
-                return last;
-        }
-        return last;
-    }
-    const int64_t kept = keep_likeliest(sampler, top, sum, &mass);
-    u *= mass;
-    for (int64_t i = 0; i < kept - 1; i++) {
-        u -= exp(sampler->scores[sampler->order[vocab - 1 - i]] - top);
-        if (u < 0)
-            return sampler->order[vocab - 1 - i];
-    }
-    return sampler->order[vocab - kept];
-}
-
-int32_t eh_sampler_next(eh_sampler *sampler, const eh_sample_place *place, const int32_t *ids, int64_t count,
-                        int64_t made, const float *logits)
-{
-    const eh_generation *settings = sampler->settings;
-    for (int64_t v = 0; v < sampler->vocab_size; v++) sampler->scores[v] = logits[v];
-    penalise(sampler, ids, count, logits);
+    EH_ASSERT(sampler->row_count < sampler->row_capacity);
+    // Tokens that occurred get less likely, once each however often they did.
+    for (int64_t i = 0; i < count && settings->repetition_penalty != 1; i++) edit(sampler, ids[i], false);
     ban_repeats(sampler, ids, count);
     if (made < settings->min_new_tokens && settings->eos >= 0)
-        sampler->scores[settings->eos] = -INFINITY;
-    return settings->sample ? draw(sampler, place) : largest(sampler);
+        edit(sampler, settings->eos, true);
+    sampler->host_draws[sampler->row_count++] =
+        eh_random_uniform(settings->seed ^ key * 0x9E3779B97F4A7C15u, EH_STREAM_SAMPLING, (uint64_t)place->index);
+}
+
+eh_status eh_sampler_end(eh_sampler *sampler, const eh_tensor *logits, const int32_t **tokens)
+{
+    const eh_generation *settings = sampler->settings;
+    const int64_t rows = sampler->row_count;
+    eh_sampling sampling = {
+        .logits = *logits,
+        .penalty = settings->repetition_penalty,
+        .temperature = settings->temperature,
+        .top_p = settings->top_p,
+        .top_k = settings->top_k,
+        .index = {.buffer = sampler->buffer, .dtype = EH_I32, .dimension_count = 1, .shape = {rows}}};
+    *tokens = sampler->host_index;
+    if (settings->sample) {
+        sampling.draws = (eh_tensor){.buffer = sampler->buffer,
+                                     .offset = (size_t)(sampler->row_capacity + sampler->row_capacity % 2) * 4,
+                                     .dtype = EH_I32,
+                                     .dimension_count = 2,
+                                     .shape = {rows, 2}};
+        EH_TRY(eh_backend_upload(sampler->backend, sampler->host_draws, &sampling.draws));
+    }
+    if (sampler->edit_count > 0) {
+        sampling.edits = (eh_tensor){.buffer = sampler->buffer,
+                                     .offset = (size_t)(3 * sampler->row_capacity + 1) * 4,
+                                     .dtype = EH_I32,
+                                     .dimension_count = 2,
+                                     .shape = {sampler->edit_count, 3}};
+        EH_TRY(eh_backend_upload(sampler->backend, sampler->host_edits, &sampling.edits));
+    }
+    EH_TRY(eh_sample_rows(sampler->backend, &sampling));
+    return eh_backend_download(sampler->backend, &sampling.index, sampler->host_index);
 }

@@ -477,11 +477,31 @@ static eh_status add_up(eh_model *model, int64_t unit)
     return eh_split_reducer_begin(shared->reducer, unit, eh_tensor_host(&gradient));
 }
 
+void eh_model_tell_gradients(eh_model *model, eh_gradients_ready ready, void *context)
+{
+    model->gradients_ready = ready;
+    model->gradients_ready_context = context;
+}
+
+// A layer's parameters lie together.
+static eh_status tell_layer(const eh_model *model, eh_stack stack, int64_t l)
+{
+    int64_t first = INT64_MAX, end = 0;
+    for (int64_t p = 0; p < model->layout.count; p++) {
+        const eh_parameter *parameter = &model->layout.parameters[p];
+        if (model->layout.slots[p].layer != l || model->layout.slots[p].stack != stack || parameter->gradient < 0)
+            continue;
+        first = parameter->gradient < first ? parameter->gradient : first;
+        end = parameter->gradient + parameter->count > end ? parameter->gradient + parameter->count : end;
+    }
+    return end > first ? model->gradients_ready(model->gradients_ready_context, first, end - first) : EH_OK;
+}
+
 eh_status eh_sharing_end_layer(eh_model *model, eh_stack stack, int64_t l)
 {
     const eh_shared *shared = &model->shared;
     if (shared->how.level < 2)
-        return EH_OK;
+        return model->gradients_ready != NULL ? tell_layer(model, stack, l) : EH_OK;
     const int64_t unit = learning_unit(shared, shared->first_layer[stack] + l);
     return unit < 0 ? EH_OK : add_up(model, unit);
 }

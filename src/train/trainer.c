@@ -44,6 +44,8 @@ static eh_status connect_gradients(eh_trainer *trainer)
         return EH_OK;
     }
     trainer->gradient = own;
+    if (trainer->device_sum)
+        return EH_OK;
     if (trainer->is_apart)
         return EH_ALLOC(count, &trainer->staging);
     EH_TRY(eh_buffer_view(trainer->backend, eh_tree_reducer_result(trainer->reducer), (size_t)count * sizeof(float),
@@ -94,7 +96,11 @@ eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, c
     const int64_t leaves = trainer->tree ? job->train.micro_batches : eh_comm_size(comm);
     if (trainer->level >= 2)
         return eh_comm_agree(comm, connect_gradients(trainer));
-    EH_TRY(eh_tree_reducer_new(comm, eh_model_gradient_count(model), leaves, &trainer->reducer));
+    const eh_tensor own = eh_model_gradients(model);
+    if (!trainer->tree && trainer->level == 0 && eh_tensor_host(&own) == NULL)
+        EH_TRY(eh_device_sum_new(comm, backend, &own, 0, &trainer->device_sum));
+    else
+        EH_TRY(eh_tree_reducer_new(comm, eh_model_gradient_count(model), leaves, &trainer->reducer));
     if (trainer->tree)
         eh_tree_reducer_leaves(trainer->reducer, &trainer->first_micro, &trainer->own_micro_count);
     else
@@ -120,6 +126,7 @@ void eh_trainer_deinit(eh_trainer *trainer)
     eh_optimizer_deinit(&trainer->optimizer);
     eh_buffer_free(&trainer->sum_view);
     eh_tree_reducer_free(&trainer->reducer);
+    eh_device_sum_free(&trainer->device_sum);
     eh_partition_deinit(&trainer->partition);
     eh_gathering_deinit(&trainer->gathering);
     eh_packed_batch_deinit(&trainer->packed);
@@ -194,6 +201,21 @@ static eh_status divided_gradients(eh_trainer *trainer)
     return EH_OK;
 }
 
+static eh_status layer_is_ready(void *trainer, int64_t first, int64_t count)
+{
+    return eh_device_sum_ready(((eh_trainer *)trainer)->device_sum, first, count);
+}
+
+// The last micro-batch's backward pass tells which layers' gradients are done, and their sums begin behind it.
+static eh_status last_gradient(eh_trainer *trainer, int64_t micro)
+{
+    if (trainer->device_sum != NULL)
+        eh_model_tell_gradients(trainer->model, layer_is_ready, trainer);
+    const eh_status status = micro_batch_gradient(trainer, micro);
+    eh_model_tell_gradients(trainer->model, NULL, NULL);
+    return status;
+}
+
 static eh_status own_gradients(eh_trainer *trainer)
 {
     const eh_tensor own = eh_model_gradients(trainer->model);
@@ -201,7 +223,7 @@ static eh_status own_gradients(eh_trainer *trainer)
         const int64_t micro = trainer->first_micro + i;
         if (trainer->tree || i == 0)
             EH_TRY(eh_fill(trainer->backend, 0, &own));
-        EH_TRY(micro_batch_gradient(trainer, micro));
+        EH_TRY(i + 1 < trainer->own_micro_count ? micro_batch_gradient(trainer, micro) : last_gradient(trainer, micro));
         if (trainer->tree)
             EH_TRY(add_to_reducer(trainer));
     }
@@ -209,7 +231,7 @@ static eh_status own_gradients(eh_trainer *trainer)
         return EH_OK;
     if (trainer->own_micro_count == 0)
         EH_TRY(eh_fill(trainer->backend, 0, &own));
-    return add_to_reducer(trainer);
+    return trainer->device_sum ? EH_OK : add_to_reducer(trainer);
 }
 
 // Of the sum in host memory, what this rank steps with.
@@ -233,6 +255,8 @@ static eh_status sum_gradients(eh_trainer *trainer)
 {
     const float *sum;
     EH_TRY(own_gradients(trainer));
+    if (trainer->device_sum)
+        return eh_device_sum_finish(trainer->device_sum);
     EH_TRY(eh_tree_reducer_finish_view(trainer->reducer, &sum));
     return trainer->is_apart ? bring_to_device(trainer, sum) : EH_OK;
 }

@@ -4,6 +4,7 @@
 #define EH_TRAIN_TRAINER_H
 
 #include "comm/comm.h"
+#include "comm/device_sum.h"
 #include "train/anchor.h"
 #include "train/batches.h"
 #include "train/loss_scale.h"
@@ -26,6 +27,7 @@ typedef struct {
     eh_tree_reducer *reducer;             // NULL where gradients are divided (level 2): the model adds them up
     bool tree;                            // else each rank adds up its micro-batches in the model's gradient block
     int64_t first_micro, own_micro_count; // micro-batches of this rank
+    eh_device_sum *device_sum;            // train.reduction: fast on a GPU: the sum stays there; NULL else
     bool is_apart;                        // device memory is not the host's: what ranks exchange passes through these
     float *staging;                       // a gradient
     float *host_weights;                  // a unit's

@@ -22,6 +22,7 @@
 // clang-format off
 #define FUNCTIONS(X)                                                                              \
     X(open) X(close) X(buffer_new) X(buffer_view) X(buffer_free) X(upload) X(download) X(wait)    \
+    X(reserve) X(multiply_activate) X(sample_rows)                                                \
     X(fill) X(convert) X(add) X(scale) X(dropout) X(activation_forward) X(activation_backward)    \
     X(gather_rows) X(scatter_add_rows) X(column_sum) X(norm_forward) X(norm_backward) X(multiply) \
     X(attention_forward) X(attention_backward) X(output_forward) X(output_backward)               \

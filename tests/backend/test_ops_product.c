@@ -71,9 +71,11 @@ static void check_case(eh_backend *backend, eh_backend *reference, const product
     const float *size = multiply_on(reference, &size_case, absolute(a, c->m * c->k), absolute(b, c->n * c->k),
                                     absolute(bias, c->n), absolute(y, c->m * c->n), true);
     const double chain = (double)(c->k < 256 ? c->k : 256) + (double)c->k / 256 + 4;
+    const bool rounds_bias = c->bias && strcmp(eh_backend_name(backend), "cuda") == 0; // backend.h
     for (int64_t i = 0; i < c->m * c->n; i++)
         assert_true(eh_test_all_close("product", found + i, expected + i, 1, 2 * eh_test_rounding(c->y),
-                                      chain * 0x1p-24 * (double)size[i] + (c->y == EH_F16 ? 0x1p-24 : 0)));
+                                      chain * 0x1p-24 * (double)size[i] + (c->y == EH_F16 ? 0x1p-24 : 0) +
+                                          (rounds_bias ? eh_test_rounding(c->y) * fabs((double)bias[i % c->n]) : 0)));
     eh_test_free_tensors(backend);
     eh_test_free_tensors(reference);
     eh_test_free_random();
@@ -198,9 +200,64 @@ static void test_a_packed_copy_follows_its_matrix(void **state)
     eh_test_on_devices(check_stale_copy);
 }
 
+// y as eh_multiply writes it, and its activation: by one call as by two.
+static void check_activated(eh_backend *backend, eh_backend *reference)
+{
+    static const eh_dtype types[] = {EH_F32, EH_BF16, EH_F16};
+    static const struct {
+        int64_t m, n, k;
+        bool transpose_b, bias;
+        eh_activation kind;
+    } cases[] = {
+        {5, 24, 40, true, true, EH_GELU_TANH},     {1, 8, 16, false, true, EH_GELU_TANH},
+        {9, 64, 3, true, false, EH_GELU_TANH},     {4, 13, 40, true, true, EH_GELU_TANH},
+        {4, 16, 24, true, true, EH_GELU_ERF},      {4, 16, 24, false, false, EH_RELU},
+        {70, 264, 100, false, true, EH_GELU_TANH},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int t = 0; t < 3; t++) {
+            const int64_t m = cases[i].m, n = cases[i].n, k = cases[i].k;
+            const float *a = eh_test_random(300 + i, m * k, 0, 1), *b = eh_test_random(400 + i, n * k, 0, 0.3),
+                        *bias = eh_test_random(500 + i, n, 0, 1), *y[2], *activated[2];
+            for (int side = 0; side < 2; side++) {
+                eh_backend *at = side == 0 ? backend : reference;
+                const eh_dtype out = side == 0 ? types[t] : EH_F32; // the reference unrounded
+                eh_product product = {.a = eh_test_tensor(at, (eh_test_shape){m, k, types[t]}, a),
+                                      .b = eh_test_tensor(at,
+                                                          cases[i].transpose_b ? (eh_test_shape){n, k, types[t]}
+                                                                               : (eh_test_shape){k, n, types[t]},
+                                                          b),
+                                      .y = eh_test_tensor(at, (eh_test_shape){m, n, out}, NULL),
+                                      .transpose_b = cases[i].transpose_b};
+                if (cases[i].bias)
+                    product.bias = eh_test_tensor(at, (eh_test_shape){n, 0, EH_F32}, bias);
+                const eh_tensor act = eh_test_tensor(at, (eh_test_shape){m, n, out}, NULL);
+                OK(eh_multiply_activate(at, &product, cases[i].kind, &act));
+                y[side] = eh_test_values(&product.y);
+                activated[side] = eh_test_values(&act);
+            }
+            // Rounded: the bias, y, then its activation, whose slope is at most 1.13.
+            const double unit = eh_test_rounding(types[t]), sums = (double)(k + 8) * 0x1p-24 * 2 * sqrt((double)k);
+            for (int64_t j = 0; j < m * n; j++) {
+                const double own = (cases[i].bias ? unit * fabs((double)bias[j % n]) : 0) + sums;
+                assert_true(eh_test_all_close("kept", y[0] + j, y[1] + j, 1, unit, own));
+                assert_true(eh_test_all_close("activated", activated[0] + j, activated[1] + j, 1, unit,
+                                              1.13 * (own + unit * fabs((double)y[1][j])) + 1e-6));
+            }
+            eh_test_free_tensors(backend);
+        }
+}
+
+static void test_product_and_activation(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_activated);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_product_and_activation),
         cmocka_unit_test(test_products),
         cmocka_unit_test(test_products_of_random_shapes),
         cmocka_unit_test(test_products_of_integers_are_exact),

@@ -1,8 +1,11 @@
 // How fast each operation is, one line each: milliseconds, GFLOP/s, GB/s. The times are the processor's, divided by the
 // threads, because other programs may share the machine: the median and the quickest of the runs that fit in `seconds`,
 // and the quickest by the clock on the wall. The rates are those of the quickest.
-//   bench_ops [-d device] [-t threads] [-s seconds] [-p fp32|bf16] [-o part of a name]
-// The shapes are those of peers/BASELINE.md section 1, and of a bloom-560m step (486 tokens, 38 labels, 250,880 words).
+//   bench_ops [-d device] [-t threads] [-s seconds] [-p fp32|bf16|fp16] [-o part of a name] [-m] [-g gpu]
+// On a GPU, calls are queued by tens and timed by the clock, and shapes are those of a batch of 8192 tokens. -g: the
+// share of what bounds the operation, by the published peaks of t4, v100, a100 or h100 (job/roofline.h). -m: rows of
+// Markdown. The shapes are those of peers/BASELINE.md section 1, and of a bloom-560m step (486 tokens, 38 labels,
+// 250,880 words).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +14,7 @@
 
 #include "backend/backend.h"
 #include "core/clock.h"
+#include "job/roofline.h"
 
 typedef struct {
     eh_backend *backend;
@@ -18,6 +22,8 @@ typedef struct {
     int threads;
     eh_dtype dtype;
     const char *only;
+    bool queues, markdown;            // queues: a GPU
+    const eh_roofline_device *device; // NULL: no bound is told
 } bench;
 
 // Seconds of all threads of this process.
@@ -64,6 +70,36 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+// Seconds of a call among calls that are queued together.
+static double queued_seconds(const bench *b, run_function *run, const operands *o)
+{
+    enum { TOGETHER = 10 };
+    const double begin = eh_seconds();
+    double best = 1e9;
+    for (int round = 0; round < 3 || eh_seconds() - begin < b->seconds; round++) {
+        const double start = eh_seconds();
+        for (int i = 0; i < TOGETHER; i++) must(run(b->backend, o));
+        must(eh_backend_wait(b->backend));
+        const double each = (eh_seconds() - start) / TOGETHER;
+        best = each < best ? each : best;
+    }
+    return best;
+}
+
+static void print_queued(const bench *b, const char *name, double seconds, double flops, double bytes)
+{
+    char bound[64] = "|";
+    if (b->device != NULL) {
+        const double peak = b->dtype == EH_F32 ? b->device->single_tflops : b->device->half_tflops;
+        const double by_flops = flops / (peak * 1e12), by_bytes = bytes / (b->device->gigabytes_per_second * 1e9);
+        snprintf(bound, sizeof bound, "%s | %.0f %%", by_flops > by_bytes ? "FLOP" : "bytes",
+                 100 * (by_flops > by_bytes ? by_flops : by_bytes) / seconds);
+    }
+    printf("| %s | %.4f | %.1f | %.1f | %s |\n", name, seconds * 1e3, flops / seconds * 1e-9, bytes / seconds * 1e-9,
+           bound);
+    fflush(stdout);
+}
+
 static void measure(const bench *b, const char *name, run_function *run, const operands *o, double flops, double bytes)
 {
     enum { RUNS = 1000 };
@@ -73,6 +109,10 @@ static void measure(const bench *b, const char *name, run_function *run, const o
         return;
     must(run(b->backend, o));
     must(eh_backend_wait(b->backend));
+    if (b->queues) {
+        print_queued(b, name, queued_seconds(b, run, o), flops, bytes);
+        return;
+    }
     const double begin = eh_seconds();
     while (count < RUNS && (count < 3 || eh_seconds() - begin < b->seconds)) {
         const double start = eh_seconds(), processor = processor_seconds();
@@ -265,12 +305,95 @@ static void bench_memory(const bench *b)
     measure(b, "squared norm, 32M numbers", run_squared_norm, &a, 2 * (double)many, 4 * (double)many);
 }
 
+static eh_status run_activated(eh_backend *backend, const operands *o)
+{
+    return eh_multiply_activate(backend, &o->product, EH_GELU_TANH, &o->x);
+}
+static eh_status run_gather(eh_backend *backend, const operands *o)
+{
+    return eh_gather_rows(backend, &o->x, &o->mean, EH_WRITE, &o->y);
+}
+static eh_status run_scatter(eh_backend *backend, const operands *o)
+{
+    return eh_scatter_add_rows(backend, &o->y, &o->mean, &o->z);
+}
+static eh_status run_column_sum(eh_backend *backend, const operands *o)
+{
+    return eh_column_sum(backend, &o->y, &o->scale);
+}
+static eh_status run_dropout(eh_backend *backend, const operands *o)
+{
+    return eh_dropout(backend, &o->y, 0.1f, 7, 0, &o->y);
+}
+static eh_status run_convert(eh_backend *backend, const operands *o)
+{
+    return eh_convert(backend, &o->row_weight, &o->y);
+}
+static eh_status run_log_softmax(eh_backend *backend, const operands *o)
+{
+    return eh_log_softmax_rows(backend, &o->x);
+}
+static eh_status run_sample(eh_backend *backend, const operands *o)
+{
+    const eh_sampling sampling = {
+        .logits = o->x, .draws = o->y, .penalty = 1, .temperature = 1, .top_p = 0.9, .top_k = 50, .index = o->z};
+    return eh_sample_rows(backend, &sampling);
+}
+
+// What a batch of 8192 tokens of bloomz-560m's shape asks of each kernel.
+static void bench_large(const bench *b)
+{
+    enum { TOKENS = 8192, WIDTH = 1024, INNER = 4096, WORDS = 250880 };
+    const double element = (double)eh_dtype_bytes(b->dtype), rows = (double)TOKENS * WIDTH;
+    operands p = {.product = {.a = tensor(b, TOKENS, WIDTH, b->dtype),
+                              .b = tensor(b, INNER, WIDTH, b->dtype),
+                              .bias = tensor(b, INNER, 0, EH_F32),
+                              .y = tensor(b, TOKENS, INNER, b->dtype),
+                              .transpose_b = true},
+                  .x = tensor(b, TOKENS, INNER, b->dtype)};
+    const double flops = 2.0 * TOKENS * WIDTH * INNER, inner = 4 * rows;
+    measure(b, "product 8192 x 1024 x 4096", run_product, &p, flops, element * (rows + inner));
+    measure(b, "product and gelu 8192 x 1024 x 4096", run_activated, &p, flops, element * (rows + 2 * inner));
+    operands a = {.x = p.x, .y = p.product.y, .z = tensor(b, TOKENS, INNER, b->dtype)};
+    measure(b, "gelu forward 8192 x 4096", run_gelu, &a, 10 * inner, 2 * element * inner);
+    measure(b, "gelu backward 8192 x 4096", run_gelu_backward, &a, 20 * inner, 3 * element * inner);
+    operands n = {.x = tensor(b, TOKENS, WIDTH, b->dtype),
+                  .y = tensor(b, TOKENS, WIDTH, b->dtype),
+                  .z = tensor(b, TOKENS, WIDTH, b->dtype),
+                  .mean = tensor(b, TOKENS, 0, EH_F32),
+                  .scale = tensor(b, TOKENS, 0, EH_F32),
+                  .norm = {EH_LAYER_NORM, 1e-5f, tensor(b, WIDTH, 0, EH_F32), tensor(b, WIDTH, 0, EH_F32)}};
+    measure(b, "norm forward + residual 8192 x 1024", run_norm, &n, 8 * rows, 4 * element * rows);
+    measure(b, "norm backward 8192 x 1024", run_norm_backward, &n, 14 * rows, (2 + 4) * element * rows);
+    operands r = {.x = tensor(b, WORDS, WIDTH, b->dtype),
+                  .y = tensor(b, TOKENS, WIDTH, b->dtype),
+                  .z = tensor(b, WORDS, WIDTH, EH_F32),
+                  .mean = tensor(b, TOKENS, 0, EH_I32),
+                  .scale = tensor(b, WIDTH, 0, EH_F32),
+                  .row_weight = tensor(b, TOKENS, WIDTH, EH_F32)};
+    int32_t *ids = calloc(TOKENS, sizeof *ids);
+    for (int i = 0; i < TOKENS; i++) ids[i] = (int32_t)(((uint64_t)i * 2654435761u >> 7) % (i % 3 == 0 ? 64 : WORDS));
+    must(eh_backend_upload(b->backend, ids, &r.mean));
+    must(eh_backend_wait(b->backend));
+    free(ids);
+    measure(b, "embedding forward 8192 x 1024", run_gather, &r, 0, 2 * element * rows);
+    measure(b, "embedding backward 8192 x 1024", run_scatter, &r, rows, (element + 8) * rows);
+    measure(b, "bias gradient 8192 x 1024", run_column_sum, &r, rows, element * rows);
+    measure(b, "dropout 8192 x 1024", run_dropout, &r, 0, 2 * element * rows);
+    measure(b, "cast 8192 x 1024", run_convert, &r, 0, (element + 4) * rows);
+    operands l = {.x = tensor(b, 64, WORDS, EH_F32), .y = tensor(b, 64, 2, EH_I32), .z = tensor(b, 64, 0, EH_I32)};
+    measure(b, "log softmax 64 x 250880", run_log_softmax, &l, 10.0 * 64 * WORDS, 8.0 * 64 * WORDS);
+    measure(b, "sample top-k, top-p 64 x 250880", run_sample, &l, 0, 4.0 * 64 * WORDS);
+    bench_attention(b, 16, 512);
+    bench_attention(b, 128, 64);
+}
+
 int main(int argc, char **argv)
 {
     bench b = {.seconds = 0.3, .dtype = EH_F32, .threads = 1};
     const char *device = "cpu";
     int option;
-    while ((option = getopt(argc, argv, "d:t:s:p:o:")) != -1) {
+    while ((option = getopt(argc, argv, "d:t:s:p:o:g:m")) != -1) {
         switch (option) {
         case 'd':
             device = optarg;
@@ -282,7 +405,13 @@ int main(int argc, char **argv)
             b.seconds = atof(optarg);
             break;
         case 'p':
-            b.dtype = strcmp(optarg, "bf16") == 0 ? EH_BF16 : EH_F32;
+            b.dtype = strcmp(optarg, "bf16") == 0 ? EH_BF16 : strcmp(optarg, "fp16") == 0 ? EH_F16 : EH_F32;
+            break;
+        case 'g':
+            b.device = eh_roofline_find(optarg);
+            break;
+        case 'm':
+            b.markdown = true;
             break;
         case 'o':
             b.only = optarg;
@@ -292,8 +421,15 @@ int main(int argc, char **argv)
         }
     }
     must(eh_backend_open(device, 0, b.threads, &b.backend));
-    printf("# %s: %s, %s\n", eh_backend_name(b.backend), eh_backend_description(b.backend), eh_dtype_name(b.dtype));
-    bench_products(&b);
+    b.queues = eh_tensor_host(&(eh_tensor){.buffer = tensor(&b, 1, 0, EH_F32).buffer}) == NULL;
+    if (b.queues && b.markdown)
+        printf("| kernel | ms | GFLOP/s | GB/s | bound by | share of the bound |\n|---|---:|---:|---:|---|---:|\n");
+    else
+        printf("# %s: %s, %s\n", eh_backend_name(b.backend), eh_backend_description(b.backend), eh_dtype_name(b.dtype));
+    if (b.queues)
+        bench_large(&b);
+    else
+        bench_products(&b);
     if (b.only == NULL || strstr("attention forward attention backward", b.only) != NULL) {
         bench_attention(&b, 20, 24);
         bench_attention(&b, 4, 512);

@@ -3,6 +3,8 @@
 //
 // Kernels: blocks run one after another; each thread of a block is a fiber that runs until
 // it must wait (__syncthreads, warp intrinsics) or ends. Streams: queues of closures.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <algorithm>
@@ -105,7 +107,7 @@ struct Thread {
 struct Options {
     long order = env("CUDAEMU_ORDER", 0);
     long lazy = env("CUDAEMU_LAZY", 0), strict = env("CUDAEMU_STRICT", 0);
-    long devices = env("CUDAEMU_DEVICES", 1);
+    long devices = env("CUDAEMU_DEVICES", 1), capability = env("CUDAEMU_CAPABILITY", 80);
     size_t memory = static_cast<size_t>(env("CUDAEMU_MEMORY", 8L << 30));
     static long env(const char *name, long otherwise)
     {
@@ -484,6 +486,34 @@ uint64_t collective(Op op, unsigned mask, uint64_t value, unsigned arg, int widt
     return t->out;
 }
 
+long option(const char *name, long otherwise) { return Options::env(name, otherwise); }
+
+void mma_16x8x16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], bool bf16, const char *where)
+{
+    static uint32_t left[max_warps][warp_lanes][4], right[max_warps][warp_lanes][2];
+    if (!current)
+        fail("a warp's product outside a kernel at %s", where);
+    const unsigned warp = current->number / warp_lanes, lane = current->number % warp_lanes;
+    for (int i = 0; i < 4; i++)
+        left[warp][lane][i] = a[i];
+    for (int i = 0; i < 2; i++)
+        right[warp][lane][i] = b[i];
+    collective(Op::syncwarp, ~0u, 0, 0, 32, where);
+    const auto number = [bf16](uint32_t word, unsigned place) {
+        const uint16_t bits = static_cast<uint16_t>(word >> 16 * (place % 2));
+        return bf16 ? __bfloat162float(__nv_bfloat16{bits}) : __half2float(__half{bits});
+    };
+    for (unsigned i = 0; i < 4; i++) {
+        const unsigned row = lane / 4 + 8 * (i / 2), column = 2 * (lane % 4) + i % 2;
+        float sum = c[i];
+        for (unsigned k = 0; k < 16; k++)
+            sum += number(left[warp][row % 8 * 4 + k % 8 / 2][row / 8 + 2 * (k / 8)], k) *
+                   number(right[warp][column * 4 + k % 8 / 2][k / 8], k);
+        c[i] = sum;
+    }
+    collective(Op::syncwarp, ~0u, 0, 0, 32, where); // nobody overwrites what another still reads
+}
+
 void *dynamic_shared() { return shared_memory; }
 
 void *shared_array(SharedSlot &slot, size_t size, size_t alignment)
@@ -542,6 +572,7 @@ struct Allocation { char *map; size_t map_size, size; };
 std::map<const char *, Allocation> device_memory; // by its first byte
 std::map<const char *, size_t> pinned_memory;
 size_t device_used;
+unsigned long allocations;
 thread_local cudaError_t last_error = cudaSuccess;
 
 cudaError_t note(cudaError_t e)
@@ -591,6 +622,7 @@ extern "C" cudaError_t cudaMalloc(void **ptr, size_t size)
 {
     if (!ptr)
         return note(cudaErrorInvalidValue);
+    allocations++;
     *ptr = nullptr;
     if (options.devices == 0)
         return note(cudaErrorNoDevice);
@@ -640,6 +672,7 @@ extern "C" cudaError_t cudaFree(void *ptr)
 
 extern "C" cudaError_t cudaMallocHost(void **ptr, size_t size)
 {
+    allocations++;
     *ptr = malloc(size);
     if (!*ptr)
         return note(cudaErrorMemoryAllocation);
@@ -711,6 +744,8 @@ struct AtExit {
         size_t left = null_stream.work.size();
         for (cudaStream_t s : streams)
             left += s->work.size();
+        if (cudaemu::option("CUDAEMU_COUNT", 0))
+            fprintf(stderr, "cudaemu: %lu allocations\n", allocations);
         if (left)
             fprintf(stderr, "cudaemu: %zu operations in streams were never waited for\n", left);
     }
@@ -797,6 +832,7 @@ cudaError_t cudaMemset(void *dst, int value, size_t n) { return cudaMemsetAsync(
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
 {
+    allocations++;
     *stream = new CUstream_st;
     (*stream)->blocking = flags != cudaStreamNonBlocking;
     streams.insert(*stream);
@@ -843,6 +879,7 @@ cudaError_t cudaDeviceSynchronize(void)
 }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
 {
+    allocations++;
     *event = new CUevent_st;
     return cudaSuccess;
 }
@@ -920,15 +957,41 @@ cudaError_t cudaGetLastError(void)
     last_error = cudaSuccess;
     return e;
 }
+// The numbers of the devices that CUDA_VISIBLE_DEVICES leaves.
+static std::vector<int> visible_devices()
+{
+    std::vector<int> numbers;
+    const char *text = getenv("CUDA_VISIBLE_DEVICES");
+    for (int i = 0; !text && i < options.devices; i++)
+        numbers.push_back(i);
+    while (text && *text) {
+        char *end;
+        const long number = strtol(text, &end, 10);
+        if (end == text || number < 0 || number >= options.devices)
+            break; // as the driver: what follows a wrong one is not there
+        numbers.push_back(static_cast<int>(number));
+        text = *end == ',' ? end + 1 : end;
+    }
+    return numbers;
+}
+static int device_count() { return static_cast<int>(visible_devices().size()); }
 static int chosen_device;
+unsigned long cudaemu_allocation_count(void) { return allocations; }
+cudaError_t cudaDeviceGetPCIBusId(char *id, int size, int device)
+{
+    if (device < 0 || device >= device_count() || size < 13)
+        return note(cudaErrorInvalidValue);
+    snprintf(id, static_cast<size_t>(size), "0000:%02x:00.0", static_cast<unsigned>(visible_devices()[static_cast<size_t>(device)] + 1) & 0xffu);
+    return cudaSuccess;
+}
 cudaError_t cudaGetDeviceCount(int *count)
 {
-    *count = static_cast<int>(options.devices);
-    return options.devices ? cudaSuccess : note(cudaErrorNoDevice);
+    *count = device_count();
+    return *count ? cudaSuccess : note(cudaErrorNoDevice);
 }
 cudaError_t cudaSetDevice(int device)
 {
-    if (device < 0 || device >= options.devices)
+    if (device < 0 || device >= device_count())
         return note(cudaErrorInvalidDevice);
     chosen_device = device;
     return cudaSuccess;
@@ -940,7 +1003,7 @@ cudaError_t cudaGetDevice(int *device)
 }
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
 {
-    if (device < 0 || device >= options.devices)
+    if (device < 0 || device >= device_count())
         return note(cudaErrorInvalidDevice);
     *prop = {};
     strcpy(prop->name, "cudaemu (host)");
@@ -948,8 +1011,8 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *prop, int device)
     prop->sharedMemPerBlock = default_shared;
     prop->warpSize = static_cast<int>(warp_lanes);
     prop->maxThreadsPerBlock = static_cast<int>(max_threads);
-    prop->major = 7;
-    prop->minor = 5;
+    prop->major = static_cast<int>(options.capability / 10);
+    prop->minor = static_cast<int>(options.capability % 10);
     prop->multiProcessorCount = 1;
     return cudaSuccess;
 }

@@ -1,11 +1,9 @@
-// Attention of packed sequences without a positions x positions buffer (Dao et al. 2022): tiles of 32 queries and 32
-// keys in shared memory, softmax on the fly, scores computed again in the backward pass. Sums have a fixed order: a
-// tile of keys gathers its gradient itself, nothing is added atomically. Sequences here are short (tens to hundreds of
-// tokens) and attention is below 1 % of a step, so plain fp32 arithmetic serves; flops bound it at 4 (10 backward) per
-// pair and element.
-#include <math.h>
-
-#include "backend/cuda/device.cuh"
+// Attention of packed sequences without a positions x positions buffer (Dao et al. 2022), in fp32 and for types that
+// the tensor cores don't know; attention_tensor.cu has the others. Tiles of 32 queries and 32 keys in shared memory,
+// softmax on the fly, scores computed again in the backward pass. Sums have a fixed order: a tile of keys gathers its
+// gradient itself, nothing is added atomically. A multiply and add takes a load from shared memory, which bounds these
+// kernels at a quarter of the fp32 peak: expect 15-20 % of it, at 4 (14 backward) flops a pair and element.
+#include "backend/cuda/attention.cuh"
 
 namespace
 {
@@ -13,107 +11,46 @@ namespace
 constexpr int tile = 32; // queries and keys
 constexpr int parts = 4; // threads a row
 constexpr int threads = tile * parts;
-constexpr int largest_head = 128; // what fits into the shared memory of every GPU since Turing
-
-struct heads_view {
-    eh_array data;
-    int64_t token_stride, head_stride;
-};
-
-struct attention_view {
-    heads_view query, key, value, output, grad_output, grad_query, grad_key, grad_value;
-    float *log_sum_exp, *delta; // [query rows, heads]
-    const int32_t *segments;    // [n, 6]
-    int64_t segment_count;
-    int head_count, head_size;
-    float scale;
-    bool causal;
-    int position_bias;
-    const float *slopes;
-    eh_array relative_bias;
-    const int *buckets; // by distance + max_distance
-    int max_distance, bucket_count;
-    uint32_t dropout_threshold;
-    float dropout_factor;
-    uint64_t dropout_seed;
-};
-
-struct segment_view {
-    int query_begin, query_count, key_begin, key_count, prefix_begin, prefix_count, total;
-};
-
-__device__ segment_view segment_at(const attention_view &a, int64_t index)
-{
-    const int32_t *s = a.segments + 6 * index;
-    return {s[0], s[1], s[2], s[3], s[4], s[5], s[3] + s[5]};
-}
-
-__device__ int visible_keys(const attention_view &a, const segment_view &s, int i)
-{
-    if (!a.causal)
-        return s.total;
-    const int seen = s.total - s.query_count + i + 1;
-    return seen < s.prefix_count ? s.prefix_count : seen < s.total ? seen : s.total;
-}
-
-__device__ int64_t key_row(const segment_view &s, int j)
-{
-    return j < s.prefix_count ? s.prefix_begin + j : s.key_begin + j - s.prefix_count;
-}
-
-__device__ float element(const heads_view &h, int64_t row, int head, int e)
-{
-    return eh_load(h.data, row * h.token_stride + head * h.head_stride + e);
-}
-
-// Bucket of key j seen from query i of a segment.
-__device__ int bucket_of(const attention_view &a, const segment_view &s, int i, int j)
-{
-    int distance = j - (s.total - s.query_count + i);
-    distance = distance < -a.max_distance ? -a.max_distance : distance > a.max_distance ? a.max_distance : distance;
-    return a.buckets[distance + a.max_distance];
-}
-
-__device__ float biased(const attention_view &a, const segment_view &s, int head, int i, int j, float product)
-{
-    float score = a.scale * product;
-    if (a.position_bias == EH_ALIBI)
-        score += a.slopes[head] * static_cast<float>(j);
-    else if (a.position_bias == EH_RELATIVE_BUCKETS)
-        score += eh_load(a.relative_bias, static_cast<int64_t>(bucket_of(a, s, i, j)) * a.head_count + head);
-    return score;
-}
-
-__device__ float dropout_factor(const attention_view &a, int64_t query_row, int head, int j)
-{
-    if (a.dropout_threshold == 0)
-        return 1;
-    const uint64_t index = static_cast<uint64_t>(query_row * a.head_count + head) << 24 | static_cast<uint64_t>(j);
-    return eh_cuda_dropout_word(a.dropout_seed, index) >= a.dropout_threshold ? a.dropout_factor : 0.0f;
-}
 
 // Rows of a tile in shared memory, one float apart from a multiple of the banks.
-__device__ int row_stride(const attention_view &a)
+__device__ int row_stride(const eh_attention_view &a)
 {
     return a.head_size + 1;
 }
 
-__device__ void load_queries(const attention_view &a, const heads_view &from, const segment_view &s, int head,
+// Eight elements of a row to shared memory; what is past the head or missing is 0.
+__device__ void load_part(const eh_attention_view &a, const eh_heads_view &from, int head, bool exists, int64_t row,
+                          int e, float *to)
+{
+    const int64_t begin = row * from.token_stride + head * from.head_stride;
+    eh_eight value = {};
+    if (exists)
+        value = eh_load8(from.data, begin + e, begin + a.head_size);
+#pragma unroll
+    for (int j = 0; j < 8; j++)
+        if (e + j < a.head_size)
+            to[e + j] = value.v[j];
+}
+
+__device__ void load_queries(const eh_attention_view &a, const eh_heads_view &from, const eh_segment_view &s, int head,
                              int first, float *to)
 {
-    for (int at = static_cast<int>(threadIdx.x); at < tile * a.head_size; at += threads) {
-        const int row = at / a.head_size, e = at % a.head_size;
-        to[row * row_stride(a) + e] =
-            first + row < s.query_count ? element(from, s.query_begin + first + row, head, e) : 0.0f;
+    const int parts_a_row = (a.head_size + 7) / 8;
+    for (int at = static_cast<int>(threadIdx.x); at < tile * parts_a_row; at += threads) {
+        const int row = at / parts_a_row;
+        load_part(a, from, head, first + row < s.query_count, s.query_begin + first + row, at % parts_a_row * 8,
+                  to + row * row_stride(a));
     }
 }
 
-__device__ void load_keys(const attention_view &a, const heads_view &from, const segment_view &s, int head, int first,
-                          float *to)
+__device__ void load_keys(const eh_attention_view &a, const eh_heads_view &from, const eh_segment_view &s, int head,
+                          int first, float *to)
 {
-    for (int at = static_cast<int>(threadIdx.x); at < tile * a.head_size; at += threads) {
-        const int row = at / a.head_size, e = at % a.head_size;
-        to[row * row_stride(a) + e] = first + row < s.total ? element(from, key_row(s, first + row), head, e) : 0.0f;
+    const int parts_a_row = (a.head_size + 7) / 8;
+    for (int at = static_cast<int>(threadIdx.x); at < tile * parts_a_row; at += threads) {
+        const int row = at / parts_a_row;
+        load_part(a, from, head, first + row < s.total, eh_row_of_key(s, first + row), at % parts_a_row * 8,
+                  to + row * row_stride(a));
     }
 }
 
@@ -137,18 +74,18 @@ __device__ float row_max(float x)
 }
 
 // Keys that any query of a tile sees.
-__device__ int tile_keys(const attention_view &a, const segment_view &s, int first)
+__device__ int tile_keys(const eh_attention_view &a, const eh_segment_view &s, int first)
 {
     const int last = first + tile - 1 < s.query_count - 1 ? first + tile - 1 : s.query_count - 1;
-    return visible_keys(a, s, last);
+    return eh_seen_keys(a, s, last);
 }
 
 // Grid: tiles of queries, heads, segments. `slices`: elements of the output that a thread holds.
-template <int slices> __global__ void forward_kernel(attention_view a)
+template <int slices> __global__ void forward_kernel(eh_attention_view a)
 {
     DYNAMIC_SHARED(float, memory);
     SHARED(float, scores, tile *(tile + 1));
-    const segment_view s = segment_at(a, blockIdx.z);
+    const eh_segment_view s = eh_segment_at(a, blockIdx.z);
     const int first = static_cast<int>(blockIdx.x) * tile, head = static_cast<int>(blockIdx.y);
     if (first >= s.query_count)
         return;
@@ -156,7 +93,7 @@ template <int slices> __global__ void forward_kernel(attention_view a)
     const int row = static_cast<int>(threadIdx.x) / parts, part = static_cast<int>(threadIdx.x) % parts,
               i = first + row;
     const int64_t query_row = s.query_begin + i;
-    const int mine = i < s.query_count ? visible_keys(a, s, i) : 0;
+    const int mine = i < s.query_count ? eh_seen_keys(a, s, i) : 0;
     load_queries(a, a.query, s, head, first, q);
     float top = -INFINITY, sum = 0, mixed[slices] = {};
     const int keys = tile_keys(a, s, first);
@@ -169,8 +106,8 @@ template <int slices> __global__ void forward_kernel(attention_view a)
         for (int j = part; j < tile; j += parts) {
             float score = -INFINITY;
             if (key + j < mine)
-                score =
-                    biased(a, s, head, i, key + j, dot(q + row * row_stride(a), k + j * row_stride(a), a.head_size));
+                score = eh_pair_score(a, s, head, i, key + j,
+                                      dot(q + row * row_stride(a), k + j * row_stride(a), a.head_size));
             scores[row * (tile + 1) + j] = score;
             tile_top = fmaxf(tile_top, score);
         }
@@ -179,7 +116,7 @@ template <int slices> __global__ void forward_kernel(attention_view a)
         for (int j = part; j < tile; j += parts) {
             const float p = key + j < mine ? expf(scores[row * (tile + 1) + j] - new_top) : 0.0f;
             tile_sum += p;
-            scores[row * (tile + 1) + j] = key + j < mine ? p * dropout_factor(a, query_row, head, key + j) : 0.0f;
+            scores[row * (tile + 1) + j] = key + j < mine ? p * eh_pair_factor(a, query_row, head, key + j) : 0.0f;
         }
         sum = sum * shrink + row_sum(tile_sum);
         top = new_top;
@@ -204,37 +141,45 @@ template <int slices> __global__ void forward_kernel(attention_view a)
         a.log_sum_exp[query_row * a.head_count + head] = mine > 0 ? top + logf(sum) : -INFINITY;
 }
 
-// delta = grad_output . output of each query and head.
-__global__ void delta_kernel(attention_view a)
+// delta = grad_output . output of each query and head. Bytes: both read once; expect 80 %.
+__global__ void delta_kernel(eh_attention_view a)
 {
-    const segment_view s = segment_at(a, blockIdx.z);
+    const eh_segment_view s = eh_segment_at(a, blockIdx.z);
     const int head = static_cast<int>(blockIdx.y);
     const int i = static_cast<int>(blockIdx.x) * tile + static_cast<int>(threadIdx.x) / parts;
     const int64_t row = s.query_begin + i;
+    const int64_t grad_at = row * a.grad_output.token_stride + head * a.grad_output.head_stride;
+    const int64_t output_at = row * a.output.token_stride + head * a.output.head_stride;
     float sum = 0;
     if (i < s.query_count)
-        for (int e = static_cast<int>(threadIdx.x) % parts; e < a.head_size; e += parts)
-            sum += element(a.grad_output, row, head, e) * element(a.output, row, head, e);
+        for (int e = 8 * (static_cast<int>(threadIdx.x) % parts); e < a.head_size; e += 8 * parts) {
+            const eh_eight grad = eh_load8(a.grad_output.data, grad_at + e, grad_at + a.head_size),
+                           output = eh_load8(a.output.data, output_at + e, output_at + a.head_size);
+#pragma unroll
+            for (int j = 0; j < 8; j++) sum += grad.v[j] * output.v[j];
+        }
     sum = row_sum(sum);
     if (i < s.query_count && threadIdx.x % parts == 0)
         a.delta[row * a.head_count + head] = sum;
 }
 
 // p and grad_s of a pair: p = exp(s - log_sum_exp), grad_s = p (d grad_output.v - delta); dropped is p d.
-__device__ void pair_gradient(const attention_view &a, const segment_view &s, int head, int i, int j, float product,
-                              float grad_product, float *dropped, float *grad_score)
+__device__ void pair_gradient(const eh_attention_view &a, const eh_segment_view &s, int head, int i, int j,
+                              float product, float grad_product, float *dropped, float *grad_score)
 {
     const int64_t row = s.query_begin + i, at = row * a.head_count + head;
-    const float p = expf(biased(a, s, head, i, j, product) - a.log_sum_exp[at]), d = dropout_factor(a, row, head, j);
+    const float p = expf(eh_pair_score(a, s, head, i, j, product) - a.log_sum_exp[at]),
+                d = eh_pair_factor(a, row, head, j);
     *dropped = p * d;
     *grad_score = p * (d * grad_product - a.delta[at]);
 }
 
-template <int slices> __global__ void query_gradient_kernel(attention_view a)
+// 6 flops a pair and element; grad_output comes from the L1 cache, where shared memory is full.
+template <int slices> __global__ void query_gradient_kernel(eh_attention_view a)
 {
     DYNAMIC_SHARED(float, memory);
     SHARED(float, grads, tile *(tile + 1));
-    const segment_view s = segment_at(a, blockIdx.z);
+    const eh_segment_view s = eh_segment_at(a, blockIdx.z);
     const int first = static_cast<int>(blockIdx.x) * tile, head = static_cast<int>(blockIdx.y);
     if (first >= s.query_count)
         return;
@@ -242,7 +187,7 @@ template <int slices> __global__ void query_gradient_kernel(attention_view a)
     const int row = static_cast<int>(threadIdx.x) / parts, part = static_cast<int>(threadIdx.x) % parts,
               i = first + row;
     const int64_t query_row = s.query_begin + i;
-    const int mine = i < s.query_count ? visible_keys(a, s, i) : 0;
+    const int mine = i < s.query_count ? eh_seen_keys(a, s, i) : 0;
     load_queries(a, a.query, s, head, first, q);
     float sums[slices] = {};
     const int keys = tile_keys(a, s, first);
@@ -256,7 +201,7 @@ template <int slices> __global__ void query_gradient_kernel(attention_view a)
             if (key + j < mine) {
                 float grad_product = 0;
                 for (int e = 0; e < a.head_size; e++)
-                    grad_product += element(a.grad_output, query_row, head, e) * v[j * row_stride(a) + e];
+                    grad_product += eh_head_element(a.grad_output, query_row, head, e) * v[j * row_stride(a) + e];
                 pair_gradient(a, s, head, i, key + j, dot(q + row * row_stride(a), k + j * row_stride(a), a.head_size),
                               grad_product, &dropped, &grad_score);
             }
@@ -283,8 +228,9 @@ template <int slices> struct key_gradients {
 };
 
 template <int slices>
-__device__ void gather_segment(const attention_view &a, const segment_view &s, int head, int first_key, int keys_end,
-                               float *memory, float *dropped_tile, float *grad_tile, key_gradients<slices> *sums)
+__device__ void gather_segment(const eh_attention_view &a, const eh_segment_view &s, int head, int first_key,
+                               int keys_end, float *memory, float *dropped_tile, float *grad_tile,
+                               key_gradients<slices> *sums)
 {
     float *const q = memory, *const grad = q + tile * row_stride(a), *const k = grad + tile * row_stride(a);
     const int row = static_cast<int>(threadIdx.x) / parts, part = static_cast<int>(threadIdx.x) % parts;
@@ -299,10 +245,11 @@ __device__ void gather_segment(const attention_view &a, const segment_view &s, i
         for (int at = part; at < tile; at += parts) {
             const int i = first + at;
             float dropped = 0, grad_score = 0;
-            if (i < s.query_count && j < keys_end && j < visible_keys(a, s, i)) {
+            if (i < s.query_count && j < keys_end && j < eh_seen_keys(a, s, i)) {
                 float grad_product = 0;
                 for (int e = 0; e < a.head_size; e++)
-                    grad_product += grad[at * row_stride(a) + e] * element(a.value, key_row(s, j), head, e);
+                    grad_product +=
+                        grad[at * row_stride(a) + e] * eh_head_element(a.value, eh_row_of_key(s, j), head, e);
                 pair_gradient(a, s, head, i, j, dot(q + at * row_stride(a), k + row * row_stride(a), a.head_size),
                               grad_product, &dropped, &grad_score);
             }
@@ -320,9 +267,10 @@ __device__ void gather_segment(const attention_view &a, const segment_view &s, i
     }
 }
 
+// 8 flops a pair and element.
 // Own keys: grid tiles of keys, heads, segments. A prefix (prefix_count > 0): grid tiles of it, heads, 1; the block
 // goes through all segments that share it, in order.
-template <int slices> __global__ void key_gradient_kernel(attention_view a, int prefix_begin, int prefix_count)
+template <int slices> __global__ void key_gradient_kernel(eh_attention_view a, int prefix_begin, int prefix_count)
 {
     DYNAMIC_SHARED(float, memory);
     SHARED(float, dropped_tile, tile *(tile + 1));
@@ -334,7 +282,7 @@ template <int slices> __global__ void key_gradient_kernel(attention_view a, int 
     key_gradients<slices> sums = {};
     int64_t target = -1;
     for (int64_t index = begin; index < end; index++) {
-        const segment_view s = segment_at(a, index);
+        const eh_segment_view s = eh_segment_at(a, index);
         if (shared_prefix && (s.prefix_begin != prefix_begin || s.prefix_count != prefix_count))
             continue;
         const int first_key = (shared_prefix ? 0 : s.prefix_count) + static_cast<int>(blockIdx.x) * tile;
@@ -343,7 +291,7 @@ template <int slices> __global__ void key_gradient_kernel(attention_view a, int 
             return; // the same for the whole block, and for all segments of a prefix
         gather_segment<slices>(a, s, head, first_key, keys_end, memory, dropped_tile, grad_tile, &sums);
         if (first_key + row < keys_end)
-            target = key_row(s, first_key + row);
+            target = eh_row_of_key(s, first_key + row);
     }
     for (int slice = 0; slice < slices; slice++) {
         const int e = part + parts * slice;
@@ -356,24 +304,26 @@ template <int slices> __global__ void key_gradient_kernel(attention_view a, int 
     }
 }
 
-// Gradient of the relative bias. Grid: heads, segments. A thread per distance adds the pairs at that distance, then a
-// thread per bucket adds its distances; `partial` [segments, heads, buckets].
-__global__ void bias_gradient_kernel(attention_view a, float *partial)
+// Gradient of the relative bias, of T5's first layers only. 4 flops a pair and element, operands from the L1 and L2
+// caches: expect 5 % of the fp32 peak. Grid: heads, segments. A thread per distance adds the pairs at that distance,
+// then a thread per bucket adds its distances; `partial` [segments, heads, buckets].
+__global__ void bias_gradient_kernel(eh_attention_view a, float *partial)
 {
     DYNAMIC_SHARED(float, by_distance); // [total + query_count - 1], from distance -(total - 1) up
-    const segment_view s = segment_at(a, blockIdx.y);
+    const eh_segment_view s = eh_segment_at(a, blockIdx.y);
     const int head = static_cast<int>(blockIdx.x), lowest = 1 - s.total, count = s.total + s.query_count - 1;
     for (int at = static_cast<int>(threadIdx.x); at < count; at += threads) {
         float sum = 0;
         for (int i = 0; i < s.query_count; i++) {
             const int j = lowest + at + s.total - s.query_count + i;
-            if (j < 0 || j >= visible_keys(a, s, i))
+            if (j < 0 || j >= eh_seen_keys(a, s, i))
                 continue;
             float product = 0, grad_product = 0, dropped = 0, grad_score = 0;
             for (int e = 0; e < a.head_size; e++) {
-                product += element(a.query, s.query_begin + i, head, e) * element(a.key, key_row(s, j), head, e);
-                grad_product +=
-                    element(a.grad_output, s.query_begin + i, head, e) * element(a.value, key_row(s, j), head, e);
+                product += eh_head_element(a.query, s.query_begin + i, head, e) *
+                           eh_head_element(a.key, eh_row_of_key(s, j), head, e);
+                grad_product += eh_head_element(a.grad_output, s.query_begin + i, head, e) *
+                                eh_head_element(a.value, eh_row_of_key(s, j), head, e);
             }
             pair_gradient(a, s, head, i, j, product, grad_product, &dropped, &grad_score);
             sum += grad_score;
@@ -393,6 +343,7 @@ __global__ void bias_gradient_kernel(attention_view a, float *partial)
     }
 }
 
+// Bytes: [segments, heads, buckets] read once.
 __global__ void bias_sum_kernel(const float *partial, int64_t segments, int heads, int buckets, float *grad)
 {
     const int64_t at = eh_thread_index(); // [buckets, heads]
@@ -404,9 +355,11 @@ __global__ void bias_sum_kernel(const float *partial, int64_t segments, int head
     grad[at] += sum;
 }
 
-heads_view view_of(const eh_heads *heads)
+eh_heads_view view_of(const eh_heads *heads)
 {
-    return {eh_array_of(&heads->tensor, 1), heads->token_stride, heads->head_stride};
+    eh_array data = eh_array_of(&heads->tensor, 8);
+    data.vectors = data.vectors && heads->token_stride % 8 == 0 && heads->head_stride % 8 == 0;
+    return {data, heads->token_stride, heads->head_stride};
 }
 
 float *floats(const eh_tensor *tensor)
@@ -422,32 +375,26 @@ eh_status bucket_table(eh_backend *backend, const eh_attention *attention, const
         if (state->buckets[i].bucket_count == attention->bucket_count &&
             state->buckets[i].max_distance == attention->bucket_max_distance &&
             state->buckets[i].bidirectional == attention->bidirectional_buckets) {
-            *table = state->buckets[i].device;
+            *table = static_cast<const int *>(state->buckets[i].device);
             return EH_OK;
         }
     EH_ASSERT(state->bucket_table_count < 4); // an encoder's and a decoder's; a second model has the same
     const int bound = attention->bucket_max_distance, count = 2 * bound + 1;
-    EH_ASSERT(static_cast<size_t>(count) * sizeof(int) <= EH_CUDA_STAGING_BYTES);
-    EH_CUDA(cudaStreamSynchronize(state->stream));
-    int *const host = reinterpret_cast<int *>(state->staging[0]);
+    std::vector<int> host(static_cast<size_t>(count));
     for (int distance = -bound; distance <= bound; distance++)
-        host[distance + bound] =
+        host[static_cast<size_t>(distance + bound)] =
             eh_relative_bucket(distance, attention->bidirectional_buckets, attention->bucket_count, bound);
-    int *device = nullptr;
-    EH_CUDA(cudaMalloc(reinterpret_cast<void **>(&device), static_cast<size_t>(count) * sizeof(int)));
-    auto *const entry = &state->buckets[state->bucket_table_count++];
+    auto *const entry = &state->buckets[state->bucket_table_count];
+    EH_TRY(eh_cuda_arena_take(&state->arena, host.size() * sizeof(int), "buckets of distances", &entry->device));
     entry->bucket_count = attention->bucket_count;
     entry->max_distance = bound;
     entry->bidirectional = attention->bidirectional_buckets;
-    entry->device = device;
-    EH_CUDA(
-        cudaMemcpyAsync(device, host, static_cast<size_t>(count) * sizeof(int), cudaMemcpyHostToDevice, state->stream));
-    EH_CUDA(cudaStreamSynchronize(state->stream));
-    *table = device;
-    return EH_OK;
+    state->bucket_table_count++;
+    *table = static_cast<const int *>(entry->device);
+    return eh_cuda_copy_in(state, host.data(), entry->device, host.size() * sizeof(int));
 }
 
-eh_status make_view(eh_backend *backend, const eh_attention *attention, attention_view *a)
+eh_status make_view(eh_backend *backend, const eh_attention *attention, eh_attention_view *a)
 {
     *a = {};
     a->segments = static_cast<const int32_t *>(eh_tensor_address(&attention->segments));
@@ -467,13 +414,14 @@ eh_status make_view(eh_backend *backend, const eh_attention *attention, attentio
     a->dropout_threshold = eh_dropout_threshold(attention->dropout);
     a->dropout_factor = 1 / (1 - attention->dropout);
     a->dropout_seed = attention->dropout_seed;
-    if (attention->head_size > largest_head)
+    if (attention->head_size > eh_largest_head)
         return eh_error(EH_INPUT, "attention heads of %lld elements: the CUDA backend takes up to %d",
-                        static_cast<long long>(attention->head_size), largest_head);
+                        static_cast<long long>(attention->head_size), eh_largest_head);
     return EH_OK;
 }
 
 struct launch_shape {
+    eh_attention_size size;
     unsigned query_tiles, key_tiles;
     int longest;  // keys and queries of a segment
     int64_t rows; // of the query tensor that any segment uses
@@ -492,11 +440,14 @@ launch_shape shape_of(const eh_attention *attention)
         const int64_t end = static_cast<int64_t>(s->query_begin) + s->query_count;
         rows = end > rows ? end : rows;
     }
-    return {static_cast<unsigned>((queries + tile - 1) / tile), static_cast<unsigned>((keys + tile - 1) / tile),
-            longest, rows};
+    return {{queries, keys},
+            static_cast<unsigned>((queries + tile - 1) / tile),
+            static_cast<unsigned>((keys + tile - 1) / tile),
+            longest,
+            rows};
 }
 
-size_t tile_bytes(const attention_view &a)
+size_t tile_bytes(const eh_attention_view &a)
 {
     return 3 * sizeof(float) * tile * static_cast<size_t>(a.head_size + 1);
 }
@@ -509,16 +460,13 @@ template <class Kernel> eh_status allow_shared(Kernel *kernel, size_t bytes)
     return EH_OK;
 }
 
-// The grid's z is at most 65535: many segments go in several launches.
-constexpr int64_t segments_a_launch = 65535;
-
-template <int slices> eh_status forward(eh_backend *backend, attention_view a, const launch_shape &shape)
+template <int slices> eh_status forward(eh_backend *backend, eh_attention_view a, const launch_shape &shape)
 {
     EH_TRY(allow_shared(forward_kernel<slices>, tile_bytes(a)));
     const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count; first += segments_a_launch, a.segments += 6 * segments_a_launch) {
+    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += 6 * eh_segments_a_launch) {
         const unsigned segments =
-            static_cast<unsigned>(count - first < segments_a_launch ? count - first : segments_a_launch);
+            static_cast<unsigned>(count - first < eh_segments_a_launch ? count - first : eh_segments_a_launch);
         LAUNCH((forward_kernel<slices>), dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), segments),
                dim3(threads), tile_bytes(a), eh_cuda(backend)->stream, a);
         EH_CUDA(cudaGetLastError());
@@ -528,15 +476,11 @@ template <int slices> eh_status forward(eh_backend *backend, attention_view a, c
 
 // Every distinct prefix once, in the order of its first segment.
 template <int slices>
-eh_status prefix_gradients(eh_backend *backend, const attention_view &a, const eh_attention *attention)
+eh_status prefix_gradients(eh_backend *backend, const eh_attention_view &a, const eh_attention *attention)
 {
     for (int64_t i = 0; i < attention->segment_count; i++) {
         const eh_segment *s = &attention->host_segments[i];
-        bool seen = s->prefix_count == 0;
-        for (int64_t before = 0; before < i && !seen; before++)
-            seen = attention->host_segments[before].prefix_begin == s->prefix_begin &&
-                   attention->host_segments[before].prefix_count == s->prefix_count;
-        if (seen)
+        if (!eh_prefix_is_new(attention, i))
             continue;
         const unsigned tiles = static_cast<unsigned>((s->prefix_count + tile - 1) / tile);
         LAUNCH((key_gradient_kernel<slices>), dim3(tiles, static_cast<unsigned>(a.head_count), 1), dim3(threads),
@@ -548,20 +492,18 @@ eh_status prefix_gradients(eh_backend *backend, const attention_view &a, const e
 }
 
 template <int slices>
-eh_status backward(eh_backend *backend, const attention_view &whole, const eh_attention *attention,
+eh_status backward(eh_backend *backend, const eh_attention_view &whole, const eh_attention *attention,
                    const launch_shape &shape)
 {
     const cudaStream_t stream = eh_cuda(backend)->stream;
     EH_TRY(allow_shared(query_gradient_kernel<slices>, tile_bytes(whole)));
     EH_TRY(allow_shared(key_gradient_kernel<slices>, tile_bytes(whole)));
-    attention_view a = whole;
+    eh_attention_view a = whole;
     const unsigned heads = static_cast<unsigned>(a.head_count);
     for (int64_t first = 0; first < whole.segment_count;
-         first += segments_a_launch, a.segments += 6 * segments_a_launch) {
+         first += eh_segments_a_launch, a.segments += 6 * eh_segments_a_launch) {
         const int64_t left = whole.segment_count - first;
-        const unsigned segments = static_cast<unsigned>(left < segments_a_launch ? left : segments_a_launch);
-        LAUNCH(delta_kernel, dim3(shape.query_tiles, heads, segments), dim3(threads), 0, stream, a);
-        EH_CUDA(cudaGetLastError());
+        const unsigned segments = static_cast<unsigned>(left < eh_segments_a_launch ? left : eh_segments_a_launch);
         LAUNCH((query_gradient_kernel<slices>), dim3(shape.query_tiles, heads, segments), dim3(threads), tile_bytes(a),
                stream, a);
         EH_CUDA(cudaGetLastError());
@@ -573,7 +515,31 @@ eh_status backward(eh_backend *backend, const attention_view &whole, const eh_at
     return prefix_gradients<slices>(backend, whole, attention);
 }
 
+// What both backward passes need first.
+eh_status deltas_of(eh_backend *backend, eh_attention_view a, const launch_shape &shape)
+{
+    const int64_t count = a.segment_count;
+    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += 6 * eh_segments_a_launch) {
+        const unsigned segments =
+            static_cast<unsigned>(count - first < eh_segments_a_launch ? count - first : eh_segments_a_launch);
+        LAUNCH(delta_kernel, dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), segments), dim3(threads), 0,
+               eh_cuda(backend)->stream, a);
+        EH_CUDA(cudaGetLastError());
+    }
+    return EH_OK;
+}
+
 } // namespace
+
+bool eh_prefix_is_new(const eh_attention *attention, int64_t segment)
+{
+    const eh_segment *s = &attention->host_segments[segment];
+    bool seen = s->prefix_count == 0;
+    for (int64_t before = 0; before < segment && !seen; before++)
+        seen = attention->host_segments[before].prefix_begin == s->prefix_begin &&
+               attention->host_segments[before].prefix_count == s->prefix_count;
+    return !seen;
+}
 
 eh_status eh_cuda_attention_forward(eh_backend *backend, const eh_attention *attention, const eh_heads *query,
                                     const eh_heads *key, const eh_heads *value, const eh_heads *output,
@@ -582,19 +548,23 @@ eh_status eh_cuda_attention_forward(eh_backend *backend, const eh_attention *att
     const launch_shape shape = shape_of(attention);
     if (shape.query_tiles == 0)
         return EH_OK;
-    attention_view a;
+    eh_attention_view a;
     EH_TRY(make_view(backend, attention, &a));
     a.query = view_of(query);
     a.key = view_of(key);
     a.value = view_of(value);
     a.output = view_of(output);
     a.log_sum_exp = floats(log_sum_exp);
+    bool done = false;
+    EH_TRY(eh_cuda_tensor_forward(backend, &a, shape.size, &done));
+    if (done)
+        return EH_OK;
     if (a.head_size <= 64)
         return forward<64 / parts>(backend, a, shape);
-    return forward<largest_head / parts>(backend, a, shape);
+    return forward<eh_largest_head / parts>(backend, a, shape);
 }
 
-static eh_status relative_bias_gradient(eh_backend *backend, const attention_view &a, const launch_shape &shape,
+static eh_status relative_bias_gradient(eh_backend *backend, const eh_attention_view &a, const launch_shape &shape,
                                         float *partial, float *grad)
 {
     const cudaStream_t stream = eh_cuda(backend)->stream;
@@ -616,7 +586,7 @@ eh_status eh_cuda_attention_backward(eh_backend *backend, const eh_attention *at
     const launch_shape shape = shape_of(attention);
     if (shape.query_tiles == 0)
         return EH_OK;
-    attention_view a;
+    eh_attention_view a;
     EH_TRY(make_view(backend, attention, &a));
     a.query = view_of(&grads->query);
     a.key = view_of(&grads->key);
@@ -634,10 +604,13 @@ eh_status eh_cuda_attention_backward(eh_backend *backend, const eh_attention *at
     void *scratch = nullptr;
     EH_TRY(eh_cuda_scratch(backend, deltas + partials, &scratch));
     a.delta = static_cast<float *>(scratch);
-    if (a.head_size <= 64)
+    EH_TRY(deltas_of(backend, a, shape));
+    bool done = false;
+    EH_TRY(eh_cuda_tensor_backward(backend, &a, attention, shape.size, &done));
+    if (!done && a.head_size <= 64)
         EH_TRY((backward<64 / parts>(backend, a, attention, shape)));
-    else
-        EH_TRY((backward<largest_head / parts>(backend, a, attention, shape)));
+    else if (!done)
+        EH_TRY((backward<eh_largest_head / parts>(backend, a, attention, shape)));
     if (!bias)
         return EH_OK;
     return relative_bias_gradient(backend, a, shape, reinterpret_cast<float *>(static_cast<char *>(scratch) + deltas),

@@ -1,41 +1,63 @@
 // What the CUDA kernels share: the device's state, errors as statuses, typed loads and stores, reductions.
-// A tensor's dtype is the same for a whole grid, so kernels branch on it when they load and store, four elements at a
-// time (128 bits in fp32, 64 in 16-bit types): one kernel serves all dtypes and memory still bounds it.
+// A tensor's dtype is the same for a whole grid, so kernels branch on it when they load and store, eight elements at a
+// time: 128 bits a load in 16-bit types, two such loads in fp32. One kernel serves all dtypes and memory still bounds
+// it.
 #ifndef EH_BACKEND_CUDA_DEVICE_CUH
 #define EH_BACKEND_CUDA_DEVICE_CUH
 
+#include <cublasLt.h>
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 #include "backend/backend_internal.h"
 #include "backend/cuda/launch.cuh"
+#include "backend/cuda/memory.cuh"
 
 #define EH_CUDA_STAGING_SLOTS 4
 #define EH_CUDA_STAGING_BYTES ((size_t)1 << 20)
 
+// A product that cublasLt was asked about: its descriptions, and the algorithm that it chose.
+struct eh_cuda_lt_plan {
+    int64_t m, n, k;
+    bool transpose_a, transpose_b, has_bias, activates;
+    eh_dtype input_type, output_type, bias_type;
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t a, b, y;
+    cublasLtMatmulAlgo_t algorithm;
+    bool usable; // false: cublasLt has none
+};
+
 struct eh_cuda_state {
     int device;
-    int multiprocessors;
-    cudaStream_t stream;
+    int multiprocessors, capability; // capability: 75, 80, ...
+    // Kernels and products run on `stream`; copies between host and device on `copies`, which waits for what they read
+    // and is waited for by what reads them; sums between ranks on a stream of eh_exchange.
+    cudaStream_t stream, copies;
+    cudaEvent_t computed, copied; // the last mark on `stream` for `copies`, and the other way round
     cublasHandle_t blas;
+    cublasLtHandle_t blas_lt;
+    void *lt_workspace;
+    std::vector<eh_cuda_lt_plan> *lt_plans;
     // Pinned memory through which host data goes, so that copies are asynchronous; a slot is free once its event
     // passed.
     char *staging[EH_CUDA_STAGING_SLOTS];
     cudaEvent_t staged[EH_CUDA_STAGING_SLOTS];
     int next_slot;
-    // Device scratch of the operation at work; grows to the largest ever asked for, so that a steady step allocates
-    // nothing.
+    eh_cuda_arena arena;
+    // Device scratch of the operation at work; eh_backend_reserve makes it as large as the batches to come need, so
+    // that a step allocates nothing.
     void *scratch;
     size_t scratch_bytes;
     // T5's buckets by distance, one table per configuration seen.
     struct {
         int bucket_count, max_distance;
         bool bidirectional;
-        int *device; // [2 * max_distance + 1]
+        void *device; // int [2 * max_distance + 1]
     } buckets[4];
     int bucket_table_count;
 };
+constexpr size_t eh_cuda_lt_workspace_bytes = static_cast<size_t>(4) << 20;
 
 eh_status eh_cuda_failure(cudaError_t error, const char *call, const char *file, int line);
 eh_status eh_cublas_failure(cublasStatus_t error, const char *call, const char *file, int line);
@@ -56,6 +78,9 @@ static inline eh_cuda_state *eh_cuda(eh_backend *backend)
 {
     return static_cast<eh_cuda_state *>(backend->state);
 }
+// Host memory to device memory and back, in the order of what is queued; copy_out waits.
+eh_status eh_cuda_copy_in(eh_cuda_state *state, const void *host, void *device, size_t bytes);
+eh_status eh_cuda_copy_out(eh_cuda_state *state, const void *device, void *host, size_t bytes);
 // Device scratch of at least `bytes`; valid until the next call. Several uses of one operation share one block.
 eh_status eh_cuda_scratch(eh_backend *backend, size_t bytes, void **scratch);
 
@@ -63,7 +88,7 @@ eh_status eh_cuda_scratch(eh_backend *backend, size_t bytes, void **scratch);
 struct eh_array {
     void *data;
     int dtype;
-    bool vectors; // rows of `width` begin where four elements can be moved at once
+    bool vectors; // rows of `width` begin where eight elements can be moved by 128-bit accesses
 };
 
 static inline eh_array eh_array_of(const eh_tensor *tensor, int64_t width)
@@ -71,8 +96,7 @@ static inline eh_array eh_array_of(const eh_tensor *tensor, int64_t width)
     if (!eh_tensor_exists(tensor))
         return {nullptr, EH_F32, false};
     void *data = eh_tensor_address(tensor);
-    const size_t four = 4 * eh_dtype_bytes(tensor->dtype);
-    return {data, static_cast<int>(tensor->dtype), reinterpret_cast<uintptr_t>(data) % four == 0 && width % 4 == 0};
+    return {data, static_cast<int>(tensor->dtype), reinterpret_cast<uintptr_t>(data) % 16 == 0 && width % 8 == 0};
 }
 
 static __device__ inline float eh_load(const eh_array &a, int64_t i)
@@ -94,42 +118,69 @@ static __device__ inline void eh_store(const eh_array &a, int64_t i, float value
         static_cast<__half *>(a.data)[i] = __float2half(value);
 }
 
-struct alignas(8) eh_four_bf16 {
-    __nv_bfloat16 x, y, z, w;
-};
-struct alignas(8) eh_four_half {
-    __half x, y, z, w;
+struct eh_eight {
+    float v[8];
 };
 
-// Elements i .. i + 3; those at or past `end` are 0 (and not stored).
-static __device__ inline float4 eh_load4(const eh_array &a, int64_t i, int64_t end)
+static __device__ inline float eh_half_bits_to_float(int dtype, uint32_t bits)
 {
-    if (!a.vectors || i + 4 > end)
-        return make_float4(i < end ? eh_load(a, i) : 0.0f, i + 1 < end ? eh_load(a, i + 1) : 0.0f,
-                           i + 2 < end ? eh_load(a, i + 2) : 0.0f, i + 3 < end ? eh_load(a, i + 3) : 0.0f);
-    if (a.dtype == EH_F32)
-        return *reinterpret_cast<const float4 *>(static_cast<const float *>(a.data) + i);
-    if (a.dtype == EH_BF16) {
-        const eh_four_bf16 v = *reinterpret_cast<const eh_four_bf16 *>(static_cast<const __nv_bfloat16 *>(a.data) + i);
-        return make_float4(__bfloat162float(v.x), __bfloat162float(v.y), __bfloat162float(v.z), __bfloat162float(v.w));
-    }
-    const eh_four_half v = *reinterpret_cast<const eh_four_half *>(static_cast<const __half *>(a.data) + i);
-    return make_float4(__half2float(v.x), __half2float(v.y), __half2float(v.z), __half2float(v.w));
+    if (dtype == EH_BF16)
+        return __uint_as_float(bits << 16);
+    return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
+}
+static __device__ inline uint32_t eh_float_to_half_bits(int dtype, float value)
+{
+    if (dtype == EH_BF16)
+        return __bfloat16_as_ushort(__float2bfloat16(value));
+    return __half_as_ushort(__float2half(value));
 }
 
-static __device__ inline void eh_store4(const eh_array &a, int64_t i, int64_t end, float4 value)
+// Elements i .. i + 7; those at or past `end` are 0 (and not stored).
+static __device__ inline eh_eight eh_load8(const eh_array &a, int64_t i, int64_t end)
 {
-    if (!a.vectors || i + 4 > end) {
-        const float values[4] = {value.x, value.y, value.z, value.w};
-        for (int64_t j = 0; j < 4 && i + j < end; j++) eh_store(a, i + j, values[j]);
-    } else if (a.dtype == EH_F32)
-        *reinterpret_cast<float4 *>(static_cast<float *>(a.data) + i) = value;
-    else if (a.dtype == EH_BF16)
-        *reinterpret_cast<eh_four_bf16 *>(static_cast<__nv_bfloat16 *>(a.data) + i) = {
-            __float2bfloat16(value.x), __float2bfloat16(value.y), __float2bfloat16(value.z), __float2bfloat16(value.w)};
-    else
-        *reinterpret_cast<eh_four_half *>(static_cast<__half *>(a.data) + i) = {
-            __float2half(value.x), __float2half(value.y), __float2half(value.z), __float2half(value.w)};
+    eh_eight r;
+    if (!a.vectors || i + 8 > end) {
+#pragma unroll
+        for (int j = 0; j < 8; j++) r.v[j] = i + j < end ? eh_load(a, i + j) : 0.0f;
+        return r;
+    }
+    if (a.dtype == EH_F32) {
+        const float4 *from = reinterpret_cast<const float4 *>(static_cast<const float *>(a.data) + i);
+        const float4 x = from[0], y = from[1];
+        return {{x.x, x.y, x.z, x.w, y.x, y.y, y.z, y.w}};
+    }
+    const uint4 x = *reinterpret_cast<const uint4 *>(static_cast<const uint16_t *>(a.data) + i);
+    const uint32_t words[4] = {x.x, x.y, x.z, x.w};
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        r.v[2 * j] = eh_half_bits_to_float(a.dtype, words[j] & 0xffffu);
+        r.v[2 * j + 1] = eh_half_bits_to_float(a.dtype, words[j] >> 16);
+    }
+    return r;
+}
+
+static __device__ inline void eh_store8(const eh_array &a, int64_t i, int64_t end, const eh_eight &value)
+{
+    if (!a.vectors || i + 8 > end) {
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+            if (i + j < end)
+                eh_store(a, i + j, value.v[j]);
+        return;
+    }
+    if (a.dtype == EH_F32) {
+        float4 *to = reinterpret_cast<float4 *>(static_cast<float *>(a.data) + i);
+        to[0] = make_float4(value.v[0], value.v[1], value.v[2], value.v[3]);
+        to[1] = make_float4(value.v[4], value.v[5], value.v[6], value.v[7]);
+        return;
+    }
+    uint32_t words[4];
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        words[j] = eh_float_to_half_bits(a.dtype, value.v[2 * j]) | eh_float_to_half_bits(a.dtype, value.v[2 * j + 1])
+                                                                        << 16;
+    *reinterpret_cast<uint4 *>(static_cast<uint16_t *>(a.data) + i) =
+        make_uint4(words[0], words[1], words[2], words[3]);
 }
 
 // --- Threads ----------------------------------------------------------------------------------
@@ -162,52 +213,82 @@ static __device__ inline float eh_warp_max(float x)
     for (int step = 16; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(eh_all_lanes, x, step));
     return x;
 }
-// Over a block of eh_block_threads; every thread gets the result. The order of the sum is fixed.
+// Threads for a row of `width`, eight elements each: a multiple of a warp, at most eh_block_threads.
+static inline dim3 eh_threads_for(int64_t width)
+{
+    const int64_t wanted = (width + 255) / 256 * 32;
+    return dim3(static_cast<unsigned>(wanted < eh_block_threads ? wanted : eh_block_threads));
+}
+
+// Over a block of whole warps, at most eh_block_threads; every thread gets the result. The order of the sum is fixed.
 static __device__ inline float eh_block_sum(float x)
 {
     SHARED(float, partial, eh_block_threads / 32);
+    const int warps = static_cast<int>(blockDim.x / 32);
     x = eh_warp_sum(x);
     __syncthreads(); // those who read the last sum are done
     if (threadIdx.x % 32 == 0)
         partial[threadIdx.x / 32] = x;
     __syncthreads();
     float sum = 0;
-    for (int warp = 0; warp < eh_block_threads / 32; warp++) sum += partial[warp];
+    for (int warp = 0; warp < warps; warp++) sum += partial[warp];
     return sum;
 }
 static __device__ inline float eh_block_max(float x)
 {
     SHARED(float, partial, eh_block_threads / 32);
+    const int warps = static_cast<int>(blockDim.x / 32);
     x = eh_warp_max(x);
     __syncthreads();
     if (threadIdx.x % 32 == 0)
         partial[threadIdx.x / 32] = x;
     __syncthreads();
     float top = partial[0];
-    for (int warp = 1; warp < eh_block_threads / 32; warp++) top = fmaxf(top, partial[warp]);
+    for (int warp = 1; warp < warps; warp++) top = fmaxf(top, partial[warp]);
     return top;
 }
 
-// The random word that every backend uses for dropout of element `index` (backend_internal.h: eh_dropout_word).
-static __device__ inline uint32_t eh_cuda_dropout_word(uint64_t seed, uint64_t index)
+// Sums over rows go in chunks of rows, so that they fill the device: a block for 256 columns of each chunk, its warps
+// taking rows in turn; the chunks' sums are added in their order.
+constexpr int eh_sum_columns = 256;
+static inline int64_t eh_sum_chunks(int64_t rows)
 {
-    const uint64_t block = index >> 2;
-    uint32_t c[4] = {static_cast<uint32_t>(block), static_cast<uint32_t>(block >> 32),
-                     static_cast<uint32_t>(EH_STREAM_DROPOUT), 0};
+    const int64_t chunks = rows / 64; // of at least 64 rows
+    return chunks < 1 ? 1 : chunks < 32 ? chunks : 32;
+}
+// y[column] += the sums of all chunks; partial [chunks, columns].
+eh_status eh_cuda_add_chunks(eh_cuda_state *state, const float *partial, int64_t chunks, int64_t columns, eh_array y);
+
+// Four random words that every backend uses for dropout (backend_internal.h: eh_dropout_word).
+static __device__ inline uint4 eh_cuda_dropout_block(uint64_t seed, uint64_t block)
+{
+    uint32_t c0 = static_cast<uint32_t>(block), c1 = static_cast<uint32_t>(block >> 32),
+             c2 = static_cast<uint32_t>(EH_STREAM_DROPOUT), c3 = 0;
     uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
+#pragma unroll
     for (int round = 0; round < 10; round++) {
-        const uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * c[0], p1 = static_cast<uint64_t>(0xCD9E8D57u) * c[2];
-        const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ k0,
-                       n2 = static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ k1;
-        c[0] = n0;
-        c[1] = static_cast<uint32_t>(p1);
-        c[2] = n2;
-        c[3] = static_cast<uint32_t>(p0);
+        const uint64_t p0 = static_cast<uint64_t>(0xD2511F53u) * c0, p1 = static_cast<uint64_t>(0xCD9E8D57u) * c2;
+        const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0, n2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+        c0 = n0;
+        c1 = static_cast<uint32_t>(p1);
+        c2 = n2;
+        c3 = static_cast<uint32_t>(p0);
         k0 += 0x9E3779B9u;
         k1 += 0xBB67AE85u;
     }
-    return c[index & 3];
+    return make_uint4(c0, c1, c2, c3);
 }
+// The word of element `index`.
+static __device__ inline uint32_t eh_cuda_dropout_word(uint64_t seed, uint64_t index)
+{
+    const uint4 words = eh_cuda_dropout_block(seed, index >> 2);
+    const uint32_t place = index & 3;
+    return place == 0 ? words.x : place == 1 ? words.y : place == 2 ? words.z : words.w;
+}
+
+// The mark of all that is queued on one stream, for another to wait for.
+eh_status eh_cuda_order(cudaStream_t first, cudaEvent_t mark, cudaStream_t second);
+extern const eh_exchange_table eh_cuda_exchange;
 
 // --- The operations, by file ----------------------------------------------------------------------
 eh_status eh_cuda_fill(eh_backend *, float, const eh_tensor *);
@@ -228,6 +309,8 @@ eh_status eh_cuda_norm_backward(eh_backend *, const eh_norm *, const eh_tensor *
                                 const eh_tensor *, eh_output_mode, const eh_tensor *, const eh_tensor *,
                                 const eh_tensor *);
 eh_status eh_cuda_multiply(eh_backend *, const eh_product *);
+eh_status eh_cuda_multiply_activate(eh_backend *, const eh_product *, eh_activation, const eh_tensor *);
+void eh_cuda_forget_products(eh_cuda_state *state); // what eh_cuda_multiply remembers
 eh_status eh_cuda_attention_forward(eh_backend *, const eh_attention *, const eh_heads *, const eh_heads *,
                                     const eh_heads *, const eh_heads *, const eh_tensor *);
 eh_status eh_cuda_attention_backward(eh_backend *, const eh_attention *, const eh_attention_grads *);
@@ -238,6 +321,8 @@ eh_status eh_cuda_log_softmax_rows(eh_backend *, const eh_tensor *);
 eh_status eh_cuda_divergence_rows(eh_backend *, const eh_tensor *, const eh_tensor *, const eh_tensor *, float,
                                   const eh_tensor *);
 eh_status eh_cuda_argmax_rows(eh_backend *, const eh_tensor *, const eh_tensor *);
+eh_status eh_cuda_sample_rows(eh_backend *, const eh_sampling *);
+size_t eh_cuda_output_scratch(int64_t rows, int64_t width, int64_t vocab, eh_dtype type); // the most that it takes
 eh_status eh_cuda_adamw_step(eh_backend *, const eh_adamw *, const eh_tensor *, const eh_tensor *, const eh_tensor *,
                              const eh_tensor *, const eh_tensor *);
 eh_status eh_cuda_pull(eh_backend *, float, const eh_tensor *, const eh_tensor *, const eh_tensor *, const eh_tensor *);

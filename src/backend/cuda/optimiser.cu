@@ -1,5 +1,5 @@
-// AdamW in one pass: reads gradient, weights and both moments, writes the last three and the 16-bit copy: 28 to 30
-// bytes an element bound it; expect 85-90 % of the bandwidth.
+// The optimiser's passes over all weights: a rank's parameters lie in one block, so one launch serves all tensors that
+// decay alike. Memory bounds them; expect 85-90 % of the bandwidth.
 #include <math.h>
 
 #include "backend/cuda/device.cuh"
@@ -26,41 +26,53 @@ __device__ float adamw_one(const adamw_constants &c, float weight, float grad, f
     return weight - change;
 }
 
+// Bytes: gradient, weights and both moments read, the last three and the 16-bit copy written: 28 to 30 an element.
 __global__ void adamw_kernel(adamw_constants c, eh_array weights, eh_array gradient, eh_array m, eh_array v,
                              eh_array copy, int64_t n)
 {
-    for (int64_t i = 4 * eh_thread_index(); i < n; i += 4 * eh_thread_count()) {
-        float4 w = eh_load4(weights, i, n), first = eh_load4(m, i, n), second = eh_load4(v, i, n);
-        const float4 g = eh_load4(gradient, i, n);
-        w = make_float4(adamw_one(c, w.x, g.x, &first.x, &second.x), adamw_one(c, w.y, g.y, &first.y, &second.y),
-                        adamw_one(c, w.z, g.z, &first.z, &second.z), adamw_one(c, w.w, g.w, &first.w, &second.w));
-        eh_store4(weights, i, n, w);
-        eh_store4(m, i, n, first);
-        eh_store4(v, i, n, second);
+    for (int64_t i = 8 * eh_thread_index(); i < n; i += 8 * eh_thread_count()) {
+        eh_eight w = eh_load8(weights, i, n), first = eh_load8(m, i, n), second = eh_load8(v, i, n);
+        const eh_eight g = eh_load8(gradient, i, n);
+#pragma unroll
+        for (int j = 0; j < 8; j++) w.v[j] = adamw_one(c, w.v[j], g.v[j], &first.v[j], &second.v[j]);
+        eh_store8(weights, i, n, w);
+        eh_store8(m, i, n, first);
+        eh_store8(v, i, n, second);
         if (copy.data != nullptr)
-            eh_store4(copy, i, n, w);
+            eh_store8(copy, i, n, w);
     }
 }
 
-__global__ void pull_kernel(float strength, const float *weights, const float *anchor, const float *importance,
-                            float *gradient, int64_t n)
+// Bytes: four reads (five with importances) and a write.
+__global__ void pull_kernel(float strength, eh_array weights, eh_array anchor, eh_array importance, eh_array gradient,
+                            int64_t n)
 {
-    for (int64_t i = eh_thread_index(); i < n; i += eh_thread_count())
-        gradient[i] += strength * (importance != nullptr ? importance[i] : 1.0f) * (weights[i] - anchor[i]);
+    for (int64_t i = 8 * eh_thread_index(); i < n; i += 8 * eh_thread_count()) {
+        const eh_eight w = eh_load8(weights, i, n), from = eh_load8(anchor, i, n);
+        eh_eight g = eh_load8(gradient, i, n), own = {{1, 1, 1, 1, 1, 1, 1, 1}};
+        if (importance.data != nullptr)
+            own = eh_load8(importance, i, n);
+#pragma unroll
+        for (int j = 0; j < 8; j++) g.v[j] += strength * own.v[j] * (w.v[j] - from.v[j]);
+        eh_store8(gradient, i, n, g);
+    }
 }
 
 constexpr int64_t norm_block = 4096;
 
-// A block of threads per 4096 elements; the halves of the block are added as a tree.
+// A block of threads per 4096 elements; the halves of the block are added as a tree. Bytes: one read; two double
+// operations for 4 bytes, which a T4 (1/32 of its fp32 rate) does at a third of its bandwidth, others in its shadow.
 __global__ void squares_kernel(eh_array x, int64_t n, double *sums)
 {
     SHARED(double, partial, eh_block_threads);
     const int t = static_cast<int>(threadIdx.x);
     const int64_t begin = static_cast<int64_t>(blockIdx.x) * norm_block;
     double sum = 0;
-    for (int64_t i = begin + t; i < begin + norm_block && i < n; i += eh_block_threads) {
-        const double value = eh_load(x, i);
-        sum += value * value;
+    const int64_t end = begin + norm_block < n ? begin + norm_block : n;
+    for (int64_t i = begin + 8 * t; i < end; i += 8 * eh_block_threads) {
+        const eh_eight value = eh_load8(x, i, end);
+#pragma unroll
+        for (int j = 0; j < 8; j++) sum += static_cast<double>(value.v[j]) * static_cast<double>(value.v[j]);
     }
     partial[t] = sum;
     __syncthreads();
@@ -71,6 +83,24 @@ __global__ void squares_kernel(eh_array x, int64_t n, double *sums)
     }
     if (t == 0)
         sums[blockIdx.x] = partial[0];
+}
+
+// One block adds the blocks' sums in a fixed order: 8 bytes for 4096 elements, so neither bytes nor flops bound it.
+__global__ void sums_kernel(const double *sums, int64_t count, double *total)
+{
+    SHARED(double, partial, eh_block_threads);
+    const int t = static_cast<int>(threadIdx.x);
+    double sum = 0;
+    for (int64_t i = t; i < count; i += eh_block_threads) sum += sums[i];
+    partial[t] = sum;
+    __syncthreads();
+    for (int step = eh_block_threads / 2; step > 0; step /= 2) {
+        if (t < step)
+            partial[t] += partial[t + step];
+        __syncthreads();
+    }
+    if (t == 0)
+        *total = partial[0];
 }
 
 } // namespace
@@ -94,9 +124,9 @@ eh_status eh_cuda_adamw_step(eh_backend *backend, const eh_adamw *adamw, const e
     c.step_size = static_cast<float>(adamw->hf_legacy ? adamw->learning_rate * sqrt(correction2) / correction1
                                                       : adamw->learning_rate / correction1);
     c.root_scale = adamw->hf_legacy ? 1.0f : static_cast<float>(1 / sqrt(correction2));
-    LAUNCH(adamw_kernel, eh_grid_for(state, n / 4 + 1), dim3(eh_block_threads), 0, state->stream, c,
-           eh_array_of(weights, 4), eh_array_of(gradient, 4), eh_array_of(m, 4), eh_array_of(v, 4),
-           eh_array_of(copy, 4), n);
+    LAUNCH(adamw_kernel, eh_grid_for(state, n / 8 + 1), dim3(eh_block_threads), 0, state->stream, c,
+           eh_array_of(weights, 8), eh_array_of(gradient, 8), eh_array_of(m, 8), eh_array_of(v, 8),
+           eh_array_of(copy, 8), n);
     EH_CUDA(cudaGetLastError());
     return EH_OK;
 }
@@ -106,12 +136,8 @@ eh_status eh_cuda_pull(eh_backend *backend, float strength, const eh_tensor *wei
 {
     eh_cuda_state *state = eh_cuda(backend);
     const int64_t n = eh_tensor_count(weights);
-    const float *own =
-        eh_tensor_exists(importance) ? static_cast<const float *>(eh_tensor_address(importance)) : nullptr;
-    LAUNCH(pull_kernel, eh_grid_for(state, n), dim3(eh_block_threads), 0, state->stream, strength,
-           static_cast<const float *>(eh_tensor_address(weights)),
-           static_cast<const float *>(eh_tensor_address(anchor)), own,
-           static_cast<float *>(eh_tensor_address(gradient)), n);
+    LAUNCH(pull_kernel, eh_grid_for(state, n / 8 + 1), dim3(eh_block_threads), 0, state->stream, strength,
+           eh_array_of(weights, 8), eh_array_of(anchor, 8), eh_array_of(importance, 8), eh_array_of(gradient, 8), n);
     EH_CUDA(cudaGetLastError());
     return EH_OK;
 }
@@ -125,21 +151,12 @@ eh_status eh_cuda_squared_norm(eh_backend *backend, const eh_tensor *x, double *
         return EH_OK;
     const int64_t blocks = (n + norm_block - 1) / norm_block;
     void *scratch = nullptr;
-    EH_TRY(eh_cuda_scratch(backend, static_cast<size_t>(blocks) * sizeof(double), &scratch));
+    EH_TRY(eh_cuda_scratch(backend, static_cast<size_t>(blocks + 1) * sizeof(double), &scratch));
     double *sums = static_cast<double *>(scratch);
     LAUNCH(squares_kernel, dim3(static_cast<unsigned>(blocks)), dim3(eh_block_threads), 0, state->stream,
-           eh_array_of(x, 4), n, sums);
+           eh_array_of(x, 8), n, sums);
     EH_CUDA(cudaGetLastError());
-    // The blocks' sums are added on the host in their order, a staging slot at a time.
-    const int64_t slot = static_cast<int64_t>(EH_CUDA_STAGING_BYTES / sizeof(double));
-    EH_CUDA(cudaStreamSynchronize(state->stream));
-    for (int64_t first = 0; first < blocks; first += slot) {
-        const int64_t count = blocks - first < slot ? blocks - first : slot;
-        EH_CUDA(cudaMemcpyAsync(state->staging[0], sums + first, static_cast<size_t>(count) * sizeof(double),
-                                cudaMemcpyDeviceToHost, state->stream));
-        EH_CUDA(cudaStreamSynchronize(state->stream));
-        const double *part = reinterpret_cast<const double *>(state->staging[0]);
-        for (int64_t i = 0; i < count; i++) *sum += part[i];
-    }
-    return EH_OK;
+    LAUNCH(sums_kernel, dim3(1), dim3(eh_block_threads), 0, state->stream, sums, blocks, sums + blocks);
+    EH_CUDA(cudaGetLastError());
+    return eh_cuda_copy_out(state, sums + blocks, sum, sizeof *sum);
 }

@@ -1,6 +1,6 @@
 // The output layer with its cross-entropy: logits of labelled rows in blocks of the vocabulary, so that rows x
-// vocabulary is never stored. The products bound it (2 n w V flops forward, 6 n w V with backward); the kernels here
-// read each block of logits once or twice.
+// vocabulary is never stored. The products bound it: 2 n w V flops forward, 6 n w V more backward from some 200 rows
+// up, below that the weights' bytes; expect what product.cu says. The kernels here go over each block of logits once.
 #include <math.h>
 
 #include "backend/cuda/device.cuh"
@@ -10,35 +10,48 @@ namespace
 {
 
 constexpr int64_t block_bytes = 64 << 20; // of fp32 logits at a time
+constexpr int64_t grid_rows = 32768;      // of a grid whose y is rows
 
-// Running maximum and sum of exponentials of each row (Milakov & Gimelshein 2018), and the target's logit.
-__global__ void row_state_kernel(float *logits, const float *bias, const int32_t *target, int64_t first, int64_t width,
+// Running maximum and sum of exponentials of each row (Milakov & Gimelshein 2018), and the target's logit: a block per
+// row, one pass. Bytes: the logits read once; expect 80 %.
+__global__ void row_state_kernel(eh_array logits, eh_array bias, const int32_t *target, int64_t first, int64_t width,
                                  float *top, float *sum, float *target_logit)
 {
-    const int64_t row = blockIdx.x;
-    float *mine = logits + row * width;
-    float block_top = -INFINITY;
-    for (int64_t v = threadIdx.x; v < width; v += blockDim.x) {
-        if (bias != nullptr)
-            mine[v] += bias[first + v];
-        block_top = fmaxf(block_top, mine[v]);
-        if (mine[v] != mine[v]) // fmaxf drops NaN; the sum below keeps it
-            block_top = fmaxf(block_top, 0.0f);
+    const int64_t row = blockIdx.x, begin = row * width, end = begin + width;
+    float own_top = -INFINITY, own_sum = 0;
+    for (int64_t v = 8 * static_cast<int64_t>(threadIdx.x); v < width; v += 8 * static_cast<int64_t>(blockDim.x)) {
+        eh_eight a = eh_load8(logits, begin + v, end);
+        if (bias.data != nullptr) {
+            const eh_eight b = eh_load8(bias, first + v, first + width);
+#pragma unroll
+            for (int j = 0; j < 8; j++) a.v[j] += b.v[j];
+        }
+        float high = own_top;
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            a.v[j] = v + j < width ? a.v[j] : -INFINITY;
+            high = fmaxf(high, a.v[j] != a.v[j] ? 0.0f : a.v[j]); // fmaxf would drop NaN; the sum keeps it
+        }
+        if (high == -INFINITY)
+            continue;
+        own_sum *= expf(own_top - high);
+        own_top = high;
+#pragma unroll
+        for (int j = 0; j < 8; j++) own_sum += expf(a.v[j] - high);
     }
-    block_top = eh_block_max(block_top);
-    const float old_top = first == 0 ? -INFINITY : top[row], new_top = fmaxf(old_top, block_top);
-    float block_sum = 0;
-    for (int64_t v = threadIdx.x; v < width; v += blockDim.x) block_sum += expf(mine[v] - new_top);
-    block_sum = eh_block_sum(block_sum);
+    const float old_top = first == 0 ? -INFINITY : top[row], block_top = fmaxf(old_top, eh_block_max(own_top));
+    const float block_sum = eh_block_sum(own_top == -INFINITY ? 0.0f : own_sum * expf(own_top - block_top));
     if (threadIdx.x != 0)
         return;
-    const float old_sum = first == 0 ? 0.0f : sum[row] * expf(old_top - new_top);
-    top[row] = new_top;
+    const float old_sum = first == 0 || old_top == -INFINITY ? 0.0f : sum[row] * expf(old_top - block_top);
+    top[row] = block_top;
     sum[row] = old_sum + block_sum;
     if (target[row] >= first && target[row] < first + width)
-        target_logit[row] = mine[target[row] - first];
+        target_logit[row] =
+            eh_load(logits, begin + target[row] - first) + (bias.data != nullptr ? eh_load(bias, target[row]) : 0.0f);
 }
 
+// A few bytes a row: a launch.
 __global__ void finish_kernel(const float *top, const float *sum, const float *target_logit, int64_t rows,
                               float *log_probability, float *log_sum_exp)
 {
@@ -50,27 +63,51 @@ __global__ void finish_kernel(const float *top, const float *sum, const float *t
     log_probability[row] = target_logit[row] - total;
 }
 
-// grad of -row_weight log_probability: row_weight (probability - [v is the target]).
-__global__ void grad_logits_kernel(const float *logits, const float *bias, const int32_t *target,
-                                   const float *log_sum_exp, const float *row_weight, int64_t first, int64_t rows,
-                                   int64_t width, eh_array grad)
+// grad of -row_weight log_probability: row_weight (probability - [v is the target]). Grid: parts of a row, rows. Bytes:
+// the logits read, their gradient written; expect 80 %.
+__global__ void grad_logits_kernel(eh_array logits, eh_array bias, const int32_t *target, const float *log_sum_exp,
+                                   const float *row_weight, int64_t first, int64_t width, eh_array grad)
 {
-    for (int64_t at = eh_thread_index(); at < rows * width; at += eh_thread_count()) {
-        const int64_t row = at / width, v = first + at % width;
-        const float logit = logits[at] + (bias != nullptr ? bias[v] : 0.0f);
-        const float hit = target[row] == v ? 1.0f : 0.0f;
-        eh_store(grad, at, row_weight[row] * (expf(logit - log_sum_exp[row]) - hit));
+    const int64_t row = blockIdx.y, begin = row * width, end = begin + width;
+    const float total = log_sum_exp[row], weight = row_weight[row];
+    const int64_t hit = target[row] - first;
+    for (int64_t v = 8 * eh_thread_index(); v < width; v += 8 * eh_thread_count()) {
+        eh_eight a = eh_load8(logits, begin + v, end);
+        if (bias.data != nullptr) {
+            const eh_eight b = eh_load8(bias, first + v, first + width);
+#pragma unroll
+            for (int j = 0; j < 8; j++) a.v[j] += b.v[j];
+        }
+#pragma unroll
+        for (int j = 0; j < 8; j++) a.v[j] = weight * (expf(a.v[j] - total) - (v + j == hit ? 1.0f : 0.0f));
+        eh_store8(grad, begin + v, end, a);
     }
 }
 
-__global__ void bias_grad_kernel(eh_array grad, int64_t rows, int64_t width, float *grad_bias)
+// Bytes: the gradient of the logits read once; expect 70 %, for only width / 8 threads work.
+__global__ void bias_grad_kernel(eh_array grad, int64_t rows, int64_t width, eh_array grad_bias)
 {
-    const int64_t v = eh_thread_index();
+    const int64_t v = 8 * eh_thread_index();
     if (v >= width)
         return;
-    float sum = 0;
-    for (int64_t row = 0; row < rows; row++) sum += eh_load(grad, row * width + v);
-    grad_bias[v] += sum;
+    eh_eight sum = eh_load8(grad_bias, v, width);
+    for (int64_t row = 0; row < rows; row++) {
+        const eh_eight a = eh_load8(grad, row * width + v, (row + 1) * width);
+#pragma unroll
+        for (int j = 0; j < 8; j++) sum.v[j] += a.v[j];
+    }
+    eh_store8(grad_bias, v, width, sum);
+}
+
+// A thread for eight columns.
+dim3 eh_grid_of(int64_t columns)
+{
+    return dim3(static_cast<unsigned>((columns + 8 * eh_block_threads - 1) / (8 * eh_block_threads)));
+}
+
+eh_array floats_at(const void *address, int64_t width)
+{
+    return {const_cast<void *>(address), EH_F32, reinterpret_cast<uintptr_t>(address) % 16 == 0 && width % 8 == 0};
 }
 
 // How the scratch is cut for a layer.
@@ -89,6 +126,13 @@ size_t aligned(size_t bytes)
     return (bytes + 255) / 256 * 256;
 }
 
+// Words at a time: a multiple of 64, so that rows of a block begin where vectors do.
+int64_t block_words(int64_t rows, int64_t vocab)
+{
+    const int64_t fitting = block_bytes / (4 * (rows > 0 ? rows : 1)) / 64 * 64, block = fitting < 256 ? 256 : fitting;
+    return block < vocab ? block : vocab;
+}
+
 eh_status make_plan(eh_backend *backend, const eh_output_layer *layer, bool backward, plan *p)
 {
     *p = {};
@@ -96,10 +140,7 @@ eh_status make_plan(eh_backend *backend, const eh_output_layer *layer, bool back
     p->width = layer->hidden.shape[1];
     p->vocab = layer->weight.shape[0];
     p->type = layer->weight.dtype == layer->hidden.dtype ? layer->weight.dtype : EH_F32;
-    const int64_t fitting = block_bytes / (4 * (p->rows > 0 ? p->rows : 1));
-    p->block = fitting < 256 ? 256 : fitting;
-    if (p->block > p->vocab)
-        p->block = p->vocab;
+    p->block = block_words(p->rows, p->vocab);
     const size_t element = eh_dtype_bytes(p->type), rows = static_cast<size_t>(p->rows);
     const size_t hidden = layer->hidden.dtype != p->type ? aligned(rows * static_cast<size_t>(p->width) * element) : 0;
     const size_t weight =
@@ -133,9 +174,9 @@ eh_status make_plan(eh_backend *backend, const eh_output_layer *layer, bool back
     return eh_cuda_convert(backend, &layer->hidden, &converted);
 }
 
-const float *bias_of(const eh_output_layer *layer)
+eh_array bias_of(const eh_output_layer *layer)
 {
-    return eh_tensor_exists(&layer->bias) ? static_cast<const float *>(eh_tensor_address(&layer->bias)) : nullptr;
+    return eh_array_of(&layer->bias, 8);
 }
 
 // The weights of a block of words in the products' type.
@@ -167,6 +208,15 @@ eh_status logits_of_block(eh_backend *backend, const eh_output_layer *layer, con
 
 } // namespace
 
+size_t eh_cuda_output_scratch(int64_t rows, int64_t width, int64_t vocab, eh_dtype type)
+{
+    const auto element = eh_dtype_bytes(type);
+    const size_t block = static_cast<size_t>(block_words(rows, vocab)), n = static_cast<size_t>(rows),
+                 w = static_cast<size_t>(width);
+    return aligned(n * w * element) + aligned(block * w * element) + aligned(n * block * 4) +
+           aligned(n * block * element) + aligned(n * w * 4) + 3 * aligned(n * 4);
+}
+
 eh_status eh_cuda_output_forward(eh_backend *backend, const eh_output_layer *layer)
 {
     plan p;
@@ -180,8 +230,8 @@ eh_status eh_cuda_output_forward(eh_backend *backend, const eh_output_layer *lay
         const void *rows = nullptr;
         EH_TRY(weight_rows(backend, layer, p, first, words, &rows));
         EH_TRY(logits_of_block(backend, layer, p, rows, words));
-        LAUNCH(row_state_kernel, dim3(static_cast<unsigned>(p.rows)), dim3(eh_block_threads), 0, stream, p.logits,
-               bias_of(layer), target, first, words, p.top, p.sum, p.target_logit);
+        LAUNCH(row_state_kernel, dim3(static_cast<unsigned>(p.rows)), dim3(eh_block_threads), 0, stream,
+               floats_at(p.logits, words), bias_of(layer), target, first, words, p.top, p.sum, p.target_logit);
         EH_CUDA(cudaGetLastError());
     }
     LAUNCH(finish_kernel, dim3(static_cast<unsigned>((p.rows + eh_block_threads - 1) / eh_block_threads)),
@@ -197,14 +247,21 @@ static eh_status backward_of_block(eh_backend *backend, const eh_output_layer *l
                                    const eh_tensor *grad_bias)
 {
     eh_cuda_state *state = eh_cuda(backend);
-    const eh_array grads = {p.grad_logits, static_cast<int>(p.type), false};
+    const eh_array grads = {p.grad_logits, static_cast<int>(p.type), words % 8 == 0}; // scratch is aligned
     const void *rows = nullptr;
     EH_TRY(weight_rows(backend, layer, p, first, words, &rows));
     EH_TRY(logits_of_block(backend, layer, p, rows, words));
-    LAUNCH(grad_logits_kernel, eh_grid_for(state, p.rows * words), dim3(eh_block_threads), 0, state->stream, p.logits,
-           bias_of(layer), static_cast<const int32_t *>(eh_tensor_address(&layer->target)),
-           static_cast<const float *>(eh_tensor_address(&layer->log_sum_exp)),
-           static_cast<const float *>(eh_tensor_address(row_weight)), first, p.rows, words, grads);
+    const unsigned parts = eh_grid_for(state, (words + 7) / 8).x;
+    for (int64_t row = 0; row < p.rows; row += grid_rows) { // a grid has at most 65535 rows
+        const int64_t rows_here = p.rows - row < grid_rows ? p.rows - row : grid_rows;
+        eh_array part = grads;
+        part.data = static_cast<char *>(grads.data) + static_cast<size_t>(row * words) * eh_dtype_bytes(p.type);
+        LAUNCH(grad_logits_kernel, dim3(parts, static_cast<unsigned>(rows_here)), dim3(eh_block_threads), 0,
+               state->stream, floats_at(p.logits + row * words, words), bias_of(layer),
+               static_cast<const int32_t *>(eh_tensor_address(&layer->target)) + row,
+               static_cast<const float *>(eh_tensor_address(&layer->log_sum_exp)) + row,
+               static_cast<const float *>(eh_tensor_address(row_weight)) + row, first, words, part);
+    }
     EH_CUDA(cudaGetLastError());
     const eh_cuda_gemm_call to_hidden = {p.rows,        p.width, words, p.grad_logits, rows,
                                          p.grad_hidden, false,   false, layer->scale,  first == 0 ? 0.0f : 1.0f,
@@ -218,9 +275,8 @@ static eh_status backward_of_block(eh_backend *backend, const eh_output_layer *l
         EH_TRY(eh_cuda_gemm(backend, &to_weight));
     }
     if (eh_tensor_exists(grad_bias)) {
-        LAUNCH(bias_grad_kernel, dim3(static_cast<unsigned>((words + eh_block_threads - 1) / eh_block_threads)),
-               dim3(eh_block_threads), 0, state->stream, grads, p.rows, words,
-               static_cast<float *>(eh_tensor_address(grad_bias)) + first);
+        LAUNCH(bias_grad_kernel, eh_grid_of(words), dim3(eh_block_threads), 0, state->stream, grads, p.rows, words,
+               floats_at(static_cast<float *>(eh_tensor_address(grad_bias)) + first, 8));
         EH_CUDA(cudaGetLastError());
     }
     return EH_OK;
@@ -254,49 +310,76 @@ eh_status eh_cuda_output_backward(eh_backend *backend, const eh_output_layer *la
 namespace
 {
 
-__global__ void log_softmax_kernel(float *logits, int64_t width)
+// Bytes: three reads of a row, of which the L2 cache serves two, and a write; expect 70-80 %.
+__global__ void log_softmax_kernel(eh_array logits, int64_t width)
 {
-    float *mine = logits + static_cast<int64_t>(blockIdx.x) * width;
+    const int64_t begin = static_cast<int64_t>(blockIdx.x) * width, end = begin + width;
+    const int64_t start = begin + 8 * static_cast<int64_t>(threadIdx.x), step = 8 * static_cast<int64_t>(blockDim.x);
     float top = -INFINITY;
-    for (int64_t v = threadIdx.x; v < width; v += blockDim.x) top = fmaxf(top, mine[v]);
+    for (int64_t i = start; i < end; i += step) {
+        const eh_eight a = eh_load8(logits, i, end);
+#pragma unroll
+        for (int j = 0; j < 8; j++) top = i + j < end ? fmaxf(top, a.v[j]) : top;
+    }
     top = eh_block_max(top);
     float sum = 0;
-    for (int64_t v = threadIdx.x; v < width; v += blockDim.x) sum += expf(mine[v] - top);
+    for (int64_t i = start; i < end; i += step) {
+        const eh_eight a = eh_load8(logits, i, end);
+#pragma unroll
+        for (int j = 0; j < 8; j++) sum += i + j < end ? expf(a.v[j] - top) : 0.0f;
+    }
     const float total = top + logf(eh_block_sum(sum));
-    for (int64_t v = threadIdx.x; v < width; v += blockDim.x) mine[v] -= total;
+    for (int64_t i = start; i < end; i += step) {
+        eh_eight a = eh_load8(logits, i, end);
+#pragma unroll
+        for (int j = 0; j < 8; j++) a.v[j] -= total;
+        eh_store8(logits, i, end, a);
+    }
 }
 
-__global__ void divergence_kernel(const float *log_p, float *log_q, const float *row_weight, float strength,
+// Bytes: two reads and a write; expect 80 %.
+__global__ void divergence_kernel(eh_array log_p, eh_array log_q, const float *row_weight, float strength,
                                   int64_t width, float *divergence)
 {
-    const float *p = log_p + static_cast<int64_t>(blockIdx.x) * width;
-    float *q = log_q + static_cast<int64_t>(blockIdx.x) * width;
+    const int64_t begin = static_cast<int64_t>(blockIdx.x) * width, end = begin + width;
     const float factor = strength * row_weight[blockIdx.x];
     float sum = 0;
-    for (int64_t v = threadIdx.x; v < width; v += blockDim.x) {
-        const float share = expf(q[v]);
-        if (share > 0)
-            sum += share * (q[v] - p[v]);
-        q[v] = factor * (expf(p[v]) - share);
+    for (int64_t i = begin + 8 * static_cast<int64_t>(threadIdx.x); i < end;
+         i += 8 * static_cast<int64_t>(blockDim.x)) {
+        const eh_eight p = eh_load8(log_p, i, end);
+        eh_eight q = eh_load8(log_q, i, end);
+#pragma unroll
+        for (int j = 0; j < 8; j++) {
+            const float share = i + j < end ? expf(q.v[j]) : 0.0f;
+            if (share > 0)
+                sum += share * (q.v[j] - p.v[j]);
+            q.v[j] = factor * (expf(p.v[j]) - share);
+        }
+        eh_store8(log_q, i, end, q);
     }
     sum = eh_block_sum(sum);
     if (threadIdx.x == 0)
         divergence[blockIdx.x] = sum;
 }
 
-__global__ void argmax_kernel(const float *logits, int64_t width, int32_t *index)
+// Bytes: one read; expect 80 %.
+__global__ void argmax_kernel(eh_array logits, int64_t width, int32_t *index)
 {
     SHARED(float, values, eh_block_threads);
     SHARED(int, places, eh_block_threads);
-    const float *mine = logits + static_cast<int64_t>(blockIdx.x) * width;
+    const int64_t begin = static_cast<int64_t>(blockIdx.x) * width, end = begin + width;
     const int t = static_cast<int>(threadIdx.x);
     float best = -INFINITY;
     int place = INT32_MAX;
-    for (int64_t v = t; v < width; v += blockDim.x)
-        if (mine[v] > best || place == INT32_MAX) {
-            best = mine[v];
-            place = static_cast<int>(v);
-        }
+    for (int64_t i = begin + 8 * t; i < end; i += 8 * static_cast<int64_t>(blockDim.x)) {
+        const eh_eight a = eh_load8(logits, i, end);
+#pragma unroll
+        for (int j = 0; j < 8; j++)
+            if (i + j < end && (a.v[j] > best || place == INT32_MAX)) {
+                best = a.v[j];
+                place = static_cast<int>(i + j - begin);
+            }
+    }
     values[t] = best;
     places[t] = place;
     __syncthreads();
@@ -322,7 +405,7 @@ eh_status eh_cuda_log_softmax_rows(eh_backend *backend, const eh_tensor *logits)
     if (eh_tensor_count(logits) == 0)
         return EH_OK;
     LAUNCH(log_softmax_kernel, dim3(static_cast<unsigned>(logits->shape[0])), dim3(eh_block_threads), 0,
-           eh_cuda(backend)->stream, static_cast<float *>(eh_tensor_address(logits)), logits->shape[1]);
+           eh_cuda(backend)->stream, eh_array_of(logits, logits->shape[1]), logits->shape[1]);
     EH_CUDA(cudaGetLastError());
     return EH_OK;
 }
@@ -331,9 +414,9 @@ eh_status eh_cuda_divergence_rows(eh_backend *backend, const eh_tensor *log_p, c
                                   const eh_tensor *row_weight, float strength, const eh_tensor *divergence)
 {
     LAUNCH(divergence_kernel, dim3(static_cast<unsigned>(log_p->shape[0])), dim3(eh_block_threads), 0,
-           eh_cuda(backend)->stream, static_cast<const float *>(eh_tensor_address(log_p)),
-           static_cast<float *>(eh_tensor_address(log_q)), static_cast<const float *>(eh_tensor_address(row_weight)),
-           strength, log_p->shape[1], static_cast<float *>(eh_tensor_address(divergence)));
+           eh_cuda(backend)->stream, eh_array_of(log_p, log_p->shape[1]), eh_array_of(log_q, log_p->shape[1]),
+           static_cast<const float *>(eh_tensor_address(row_weight)), strength, log_p->shape[1],
+           static_cast<float *>(eh_tensor_address(divergence)));
     EH_CUDA(cudaGetLastError());
     return EH_OK;
 }
@@ -343,7 +426,7 @@ eh_status eh_cuda_argmax_rows(eh_backend *backend, const eh_tensor *logits, cons
     if (eh_tensor_count(logits) == 0)
         return EH_OK;
     LAUNCH(argmax_kernel, dim3(static_cast<unsigned>(logits->shape[0])), dim3(eh_block_threads), 0,
-           eh_cuda(backend)->stream, static_cast<const float *>(eh_tensor_address(logits)), logits->shape[1],
+           eh_cuda(backend)->stream, eh_array_of(logits, logits->shape[1]), logits->shape[1],
            static_cast<int32_t *>(eh_tensor_address(index)));
     EH_CUDA(cudaGetLastError());
     return EH_OK;

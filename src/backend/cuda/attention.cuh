@@ -1,0 +1,104 @@
+// What the attention kernels share: the tensors and segments as a kernel sees them, which keys a query sees, biases and
+// dropout of a pair.
+#ifndef EH_BACKEND_CUDA_ATTENTION_CUH
+#define EH_BACKEND_CUDA_ATTENTION_CUH
+
+#include <math.h>
+
+#include "backend/cuda/device.cuh"
+
+constexpr int eh_largest_head = 128; // what fits into the shared memory of every GPU since Turing
+// A grid's z is at most 65535: many segments go in several launches.
+constexpr int64_t eh_segments_a_launch = 65535;
+
+struct eh_heads_view {
+    eh_array data;
+    int64_t token_stride, head_stride;
+};
+
+struct eh_attention_view {
+    eh_heads_view query, key, value, output, grad_output, grad_query, grad_key, grad_value;
+    float *log_sum_exp, *delta; // [query rows, heads]
+    const int32_t *segments;    // [n, 6]
+    int64_t segment_count;
+    int head_count, head_size;
+    float scale;
+    bool causal;
+    int position_bias;
+    const float *slopes;
+    eh_array relative_bias;
+    const int *buckets; // by distance + max_distance
+    int max_distance, bucket_count;
+    uint32_t dropout_threshold;
+    float dropout_factor;
+    uint64_t dropout_seed;
+};
+
+struct eh_segment_view {
+    int query_begin, query_count, key_begin, key_count, prefix_begin, prefix_count, total;
+};
+
+static __device__ inline eh_segment_view eh_segment_at(const eh_attention_view &a, int64_t index)
+{
+    const int32_t *s = a.segments + 6 * index;
+    return {s[0], s[1], s[2], s[3], s[4], s[5], s[3] + s[5]};
+}
+
+static __device__ inline int eh_seen_keys(const eh_attention_view &a, const eh_segment_view &s, int i)
+{
+    if (!a.causal)
+        return s.total;
+    const int seen = s.total - s.query_count + i + 1;
+    return seen < s.prefix_count ? s.prefix_count : seen < s.total ? seen : s.total;
+}
+
+static __device__ inline int64_t eh_row_of_key(const eh_segment_view &s, int j)
+{
+    return j < s.prefix_count ? s.prefix_begin + j : s.key_begin + j - s.prefix_count;
+}
+
+static __device__ inline float eh_head_element(const eh_heads_view &h, int64_t row, int head, int e)
+{
+    return eh_load(h.data, row * h.token_stride + head * h.head_stride + e);
+}
+
+// Bucket of key j seen from query i of a segment.
+static __device__ inline int eh_bucket_of(const eh_attention_view &a, const eh_segment_view &s, int i, int j)
+{
+    int distance = j - (s.total - s.query_count + i);
+    distance = distance < -a.max_distance ? -a.max_distance : distance > a.max_distance ? a.max_distance : distance;
+    return a.buckets[distance + a.max_distance];
+}
+
+static __device__ inline float eh_pair_score(const eh_attention_view &a, const eh_segment_view &s, int head, int i,
+                                             int j, float product)
+{
+    float score = a.scale * product;
+    if (a.position_bias == EH_ALIBI)
+        score += a.slopes[head] * static_cast<float>(j);
+    else if (a.position_bias == EH_RELATIVE_BUCKETS)
+        score += eh_load(a.relative_bias, static_cast<int64_t>(eh_bucket_of(a, s, i, j)) * a.head_count + head);
+    return score;
+}
+
+static __device__ inline float eh_pair_factor(const eh_attention_view &a, int64_t query_row, int head, int j)
+{
+    if (a.dropout_threshold == 0)
+        return 1;
+    const uint64_t index = static_cast<uint64_t>(query_row * a.head_count + head) << 24 | static_cast<uint64_t>(j);
+    return eh_cuda_dropout_word(a.dropout_seed, index) >= a.dropout_threshold ? a.dropout_factor : 0.0f;
+}
+
+// By tensor cores (attention_tensor.cu), for queries, keys and values of one 16-bit type that the device's tensor cores
+// know; *done false: it is not the case. The shape: tiles of `queries` and `keys` of the longest segment.
+struct eh_attention_size {
+    int queries, keys; // of the longest segment
+};
+eh_status eh_cuda_tensor_forward(eh_backend *backend, const eh_attention_view *a, eh_attention_size size, bool *done);
+// After a.delta was computed.
+eh_status eh_cuda_tensor_backward(eh_backend *backend, const eh_attention_view *a, const eh_attention *attention,
+                                  eh_attention_size size, bool *done);
+// Which segments' prefixes come first of their kind: the others' were seen before.
+bool eh_prefix_is_new(const eh_attention *attention, int64_t segment);
+
+#endif

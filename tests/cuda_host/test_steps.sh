@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# What a training on the emulated device does with its memory: no allocation in a step, a message for want of memory that
+# says what was asked for, by whom and what would need less; and which device it takes where there is none.
+source "$EVENHAND_SOURCE/tests/support/checks.sh"
+cd "$work"
+"$EVENHAND_BIN/evenhand-plant" --peoples 4 --pairs 3 --sentences 200 world >/dev/null 2>&1
+cat >job.yaml <<'J'
+name: steps
+model: {architecture: bloom, config: {hidden_size: 32, n_layer: 2, n_head: 4}, tokenizer: world/tokenizer.json}
+data: [{name: corpus, format: text, path: world/corpus.txt, use: train, task: lm}]
+train: {epochs: 1, batch: 8, micro_batches: 2, lr: 5.0e-3, max_steps: 2, dropout: 0.1}
+device: cuda
+evaluate: []
+output: out
+J
+"$EVENHAND_BIN/evenhand-tokenize" job.yaml >/dev/null 2>&1
+train() { rm -rf out/model out/checkpoints out/metrics.csv; run "$EVENHAND_BIN/evenhand-finetune" job.yaml --force "$@"; }
+
+# The more steps, the more shapes of batches; the number of allocations stays.
+export CUDAEMU_COUNT=1 EVENHAND_CUDA_SLAB_MIB=0
+for precision in fp32 bf16; do
+    counts=()
+    for steps in 2 9; do
+        train --set "precision=$precision" --set "train.max_steps=$steps"
+        check "$precision, $steps steps" equal "$code" 0
+        counts+=("$(grep -oP 'cudaemu: \K[0-9]+(?= allocations)' <<<"$err")")
+    done
+    echo "$precision: ${counts[0]} allocations with 2 steps, ${counts[1]} with 9"
+    check "$precision: a step allocates nothing" equal "${counts[0]}" "${counts[1]}"
+done
+separate=${counts[0]}
+unset EVENHAND_CUDA_SLAB_MIB
+train --set precision=bf16
+arena=$(grep -oP 'cudaemu: \K[0-9]+(?= allocations)' <<<"$err")
+echo "with the arena: $arena allocations"
+check 'an arena asks the driver less often' test "$arena" -lt "$separate"
+unset CUDAEMU_COUNT
+
+CUDAEMU_MEMORY=$((6 << 20)) train
+check 'too little memory: exit 3' equal "$code" 3
+check 'what was asked for, and by whom' grep -qE 'out of memory: [0-9.]+ MiB for [a-z].* were asked for' <<<"$err"
+check 'who holds the rest' grep -qE 'this rank holds [a-zA-Z]' <<<"$err"
+check 'what would need less' grep -qE 'need less|needs less' <<<"$err"
+check 'and where to see what would fit' has "$err" 'evenhand plan JOB'
+
+# No GPU: auto says so and goes on, cuda stops.
+CUDAEMU_DEVICES=0 train
+check 'device: cuda without a GPU: exit 3' equal "$code" 3
+check 'and says why' has "$err" 'no GPU can be used'
+CUDAEMU_DEVICES=0 train --set device=auto
+check 'device: auto without a GPU trains' equal "$code" 0
+check 'on the CPU, and says so' has "$err" 'device: auto: no GPU can be used'
+
+# Two ranks: GPUs that Slurm chose for each task, one for both, one for both on purpose.
+two() { run mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n 2 bash -c "$1" _ "$EVENHAND_BIN/evenhand-finetune" job.yaml --force --set train.reduction=fast --set train.max_steps=1; }
+export CUDAEMU_DEVICES=4
+two 'CUDA_VISIBLE_DEVICES=$((2 + OMPI_COMM_WORLD_RANK)) exec "$@"'
+check 'a GPU for each task: both see one, which is their own' equal "$code" 0
+two 'CUDA_VISIBLE_DEVICES=3 exec "$@"'
+check 'one GPU for two ranks: exit 3' equal "$code" 3
+check 'told as such' has "$err" 'has no GPU of its own: it shares 0000:04:00.0'
+EVENHAND_SHARE_GPU=1 two 'CUDA_VISIBLE_DEVICES=3 exec "$@"'
+check 'unless asked for' equal "$code" 0
+finish
