@@ -36,7 +36,7 @@ echo "with the arena: $arena allocations"
 check 'an arena asks the driver less often' test "$arena" -lt "$separate"
 unset CUDAEMU_COUNT
 
-CUDAEMU_MEMORY=$((6 << 20)) train
+CUDAEMU_MEMORY=4500000 train # a little more than cuBLAS has
 check 'too little memory: exit 3' equal "$code" 3
 check 'what was asked for, and by whom' grep -qE 'out of memory: [0-9.]+ MiB for [a-z].* were asked for' <<<"$err"
 check 'who holds the rest' grep -qE 'this rank holds [a-zA-Z]' <<<"$err"
