@@ -96,6 +96,7 @@ struct Thread {
     uint3 index;
     unsigned number;
     void *sp = nullptr, *stack = nullptr, *asan = nullptr, *tsan = nullptr;
+    void *own_stack = nullptr; // under ThreadSanitizer: one thread's locals would seem to race with another's that had it before
     // What it waits in:
     Op op;
     unsigned mask, arg;
@@ -147,8 +148,10 @@ char sync_begin, sync_end, sync_barrier[2], sync_warp[max_warps][2];
 void acquire(void *p) { if (__tsan_acquire) __tsan_acquire(p); }
 void release(void *p) { if (__tsan_release) __tsan_release(p); }
 
-void *new_stack()
+void *new_stack(Thread *t)
 {
+    if (t->own_stack)
+        return t->own_stack;
     if (free_stack_count > 0)
         return free_stacks[--free_stack_count];
     const size_t guard = static_cast<size_t>(sysconf(_SC_PAGESIZE));
@@ -156,6 +159,8 @@ void *new_stack()
                                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
     if (p == MAP_FAILED || mprotect(p, guard, PROT_NONE) != 0)
         fail("no memory for fiber stacks");
+    if (__tsan_switch_to_fiber)
+        t->own_stack = p + guard;
     return p + guard;
 }
 
@@ -164,7 +169,7 @@ void prepare(Thread *t)
 {
     if (t->stack)
         return;
-    t->stack = new_stack();
+    t->stack = new_stack(t);
     // Begin at different distances from a page's end, or all fibers' stacks would fight for
     // the same few lines of the cache.
     const size_t offset = t->number % 61 * 320;
@@ -225,7 +230,8 @@ void leave()
     from_scheduler = false;
     const bool ended = from->state == State::ended;
     if (ended) { // nobody takes the stack before we are off it
-        free_stacks[free_stack_count++] = from->stack;
+        if (!from->own_stack)
+            free_stacks[free_stack_count++] = from->stack;
         from->stack = nullptr;
     }
     if (__sanitizer_start_switch_fiber)
