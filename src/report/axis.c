@@ -164,28 +164,76 @@ eh_status eh_draw_dot(double x, double y, double radius, int64_t series, const c
     return eh_string_append_text(html, "</circle>\n");
 }
 
-double eh_legend_height(double x, double right, const char *const *labels, int64_t count)
+// --- Legends ---
+static int64_t character_count(const char *text)
+{
+    int64_t count = 0;
+    for (; *text != '\0'; text++) count += ((unsigned char)*text & 0xC0) != 0x80;
+    return count;
+}
+
+double eh_text_width(const char *text, double text_size)
+{
+    return 0.6 * text_size * (double)character_count(text);
+}
+
+static double entry_width(const char *label, double x, double right, double text_size)
+{
+    return fmin(15 + eh_text_width(label, text_size), right - x) + 13;
+}
+
+static double line_height(double text_size)
+{
+    return text_size + 5;
+}
+
+static const char *skip_characters(const char *text, int64_t count)
+{
+    for (; *text != '\0' && count > 0; count--) do
+            text++;
+        while (((unsigned char)*text & 0xC0) == 0x80);
+    return text;
+}
+
+double eh_legend_height(double x, double right, double text_size, const char *const *labels, int64_t count)
 {
     double at = x, lines = 1;
     for (int64_t i = 0; i < count; i++) {
-        const double width = 28 + 6.6 * (double)strlen(labels[i]);
-        if (at > x && at + width > right)
+        const double width = entry_width(labels[i], x, right, text_size);
+        if (at > x && at + width - 13 > right)
             at = x, lines++;
         at += width;
     }
-    return 17 * lines;
+    return line_height(text_size) * lines;
 }
 
-eh_status eh_draw_legend(double x, double right, double y, const char *const *labels, int64_t count, eh_string *html)
+static eh_status draw_name(double x, double y, double room, double text_size, const char *name, eh_string *html)
+{
+    const int64_t fits = (int64_t)(room / (0.6 * text_size)), length = character_count(name);
+    if (length <= fits || fits < 4)
+        return eh_draw_text(x, y, "label", "start", name, html);
+    const char *head_end = skip_characters(name, fits / 2),
+               *tail = skip_characters(name, length - (fits - 1 - fits / 2));
+    EH_TRY(eh_string_printf(html, "<text x=\"%.1f\" y=\"%.1f\" class=\"label\" text-anchor=\"start\"><title>", x, y));
+    EH_TRY(eh_html_text(name, html));
+    EH_TRY(eh_string_append_text(html, "</title>"));
+    EH_TRY(eh_html_text_sized(name, (size_t)(head_end - name), html));
+    EH_TRY(eh_string_append_text(html, "…"));
+    EH_TRY(eh_html_text(tail, html));
+    return eh_string_append_text(html, "</text>\n");
+}
+
+eh_status eh_draw_legend(double x, double right, double y, double text_size, const char *const *labels, int64_t count,
+                         eh_string *html)
 {
     double at = x;
     for (int64_t i = 0; i < count; i++) {
-        const double width = 28 + 6.6 * (double)strlen(labels[i]);
-        if (at > x && at + width > right)
-            at = x, y += 17;
+        const double width = entry_width(labels[i], x, right, text_size);
+        if (at > x && at + width - 13 > right)
+            at = x, y += line_height(text_size);
         EH_TRY(eh_string_printf(html, "<rect x=\"%.1f\" y=\"%.1f\" width=\"10\" height=\"10\" class=\"s%d\"/>\n", at,
                                 y - 9, (int)(i % 6)));
-        EH_TRY(eh_draw_text(at + 15, y, "label", "start", labels[i], html));
+        EH_TRY(draw_name(at + 15, y, right - at - 15, text_size, labels[i], html));
         at += width;
     }
     return EH_OK;

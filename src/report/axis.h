@@ -32,10 +32,17 @@ EH_CHECKED eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom,
 EH_CHECKED eh_status eh_draw_text(double x, double y, const char *class, const char *anchor, const char *text,
                                   eh_string *html);
 EH_CHECKED eh_status eh_draw_line(double x1, double y1, double x2, double y2, const char *class, eh_string *html);
+// The largest size that the style sheet gives the text of a picture, in the picture's units: a wide one's grows on a
+// phone. What is laid out for it fits everywhere.
+#define EH_TEXT_SIZE 12.0
+#define EH_TEXT_SIZE_WIDE 17.0
+// Room for a text of that size: characters (not bytes) of the mean width of a wide sans-serif font.
+double eh_text_width(const char *text, double text_size);
 // Small coloured squares with names, from x on at baseline y, in as many lines as fit left of `right`; its height
-// beforehand.
-EH_CHECKED eh_status eh_draw_legend(double x, double right, double y, const char *const *labels, int64_t count,
-                                    eh_string *html);
-double eh_legend_height(double x, double right, const char *const *labels, int64_t count);
+// beforehand. A name that is longer than a line loses its middle, for runs of a sweep differ at their ends; all of it
+// is told on hovering.
+EH_CHECKED eh_status eh_draw_legend(double x, double right, double y, double text_size, const char *const *labels,
+                                    int64_t count, eh_string *html);
+double eh_legend_height(double x, double right, double text_size, const char *const *labels, int64_t count);
 
 #endif

@@ -84,12 +84,12 @@ eh_status eh_chart_slopes(const eh_chart *chart, const eh_slope *slopes, int64_t
     }
     const bool legend = longest > MOST_END_LABEL; // long names stand above, values alone at the lines' ends
     const double left = 40, right = legend ? 310 : 250;
-    const double top = 14 + (legend ? eh_legend_height(8, WIDTH - 8, labels, count) : 0), bottom = top + 204,
-                 height = bottom + 32;
+    const double top = 14 + (legend ? eh_legend_height(8, WIDTH - 8, EH_TEXT_SIZE, labels, count) : 0),
+                 bottom = top + 204, height = bottom + 32;
     const eh_axis y = eh_axis_make(range.low, range.high, bottom, top, 5);
     EH_TRY(eh_chart_open(chart, WIDTH, height, html));
     if (legend)
-        EH_TRY(eh_draw_legend(8, WIDTH - 8, 12, labels, count, html));
+        EH_TRY(eh_draw_legend(8, WIDTH - 8, 12, EH_TEXT_SIZE, labels, count, html));
     EH_TRY(eh_draw_y_axis(&y, left, right, html));
     if (isfinite(chart->reference)) {
         const double at = eh_axis_at(&y, chart->reference);
@@ -148,11 +148,11 @@ eh_status eh_chart_bars(const eh_chart *chart, const char *const *series, int64_
     const bool above = longest > MOST_SIDE_LABEL; // a long name has a line of its own over its bars
     const double thick = series_count > 2 ? 9 : 12, row = thick * (double)series_count + (above ? 26 : 14);
     const double left = above ? 22 : 112, right = WIDTH - 14,
-                 top = 9 + eh_legend_height(8, right, series, series_count);
+                 top = 9 + eh_legend_height(8, right, EH_TEXT_SIZE, series, series_count);
     const double bottom = top + row * (double)group_count;
     const eh_axis x = eh_axis_make(range.low, range.high, left, right, 5);
     EH_TRY(eh_chart_open(chart, WIDTH, bottom + 44, html));
-    EH_TRY(eh_draw_legend(8, right, 12, series, series_count, html));
+    EH_TRY(eh_draw_legend(8, right, 12, EH_TEXT_SIZE, series, series_count, html));
     EH_TRY(eh_draw_x_axis(&x, top, bottom, chart->unit, html));
     for (int64_t g = 0; g < group_count; g++) {
         const double at = top + row * (double)g + (above ? 21 : 7);
@@ -213,7 +213,7 @@ eh_status eh_chart_curves(const eh_chart *chart, const char *x_label, const doub
     EH_TRY(eh_chart_open(chart, WIDTH, 300, html));
     EH_TRY(eh_draw_y_axis(&y, left, right, html));
     EH_TRY(eh_draw_x_axis(&x, top, bottom, x_label, html));
-    EH_TRY(eh_draw_legend(left, right, 14, labels, curve_count < SERIES ? curve_count : SERIES, html));
+    EH_TRY(eh_draw_legend(left, right, 14, EH_TEXT_SIZE, labels, curve_count < SERIES ? curve_count : SERIES, html));
     for (int64_t c = 0; c < curve_count && c < SERIES; c++)
         EH_TRY(draw_curve(x_values, &curves[c], count, &x, &y, c, html));
     return eh_chart_close(chart, html);

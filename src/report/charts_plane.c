@@ -77,44 +77,55 @@ static double overlap(const box *a, const box *b)
 
 typedef struct {
     const eh_axis *x, *y;
+    double text_size;
     box taken[MOST_OBSTACLES];
     int count;
 } label_places;
 
-static box place_at(double x, double y, double width, int place)
-{
-    // Right above, right below, left above, left below, above, below.
-    static const double shift_x[] = {8, 8, -8, -8, 0, 0}, shift_y[] = {-6, 15, -6, 15, -11, 20};
-    const double from = place < 2 ? x + shift_x[place] : place < 4 ? x + shift_x[place] - width : x - width / 2;
-    const double base = y + shift_y[place];
-    return (box){from, base - 10, from + width, base + 3};
-}
+#define AROUND 6
+#define TIERS 5 // how far off: right at the point, then a text's height further each
 
-static eh_status draw_label(label_places *places, const eh_point *point, eh_string *html)
+// Right above, right below, left above, left below, above, below; then the same further up or down.
+static box place_at(double x, double y, double width, double text_size, int place)
 {
-    const double x = eh_axis_at(places->x, point->x), y = eh_axis_at(places->y, point->y);
-    const double width = 6.4 * (double)strlen(point->label);
-    const box frame = {places->x->from, places->y->to, places->x->to, places->y->from};
-    box best = {0};
-    double least = INFINITY;
-    for (int place = 0; place < 6; place++) {
-        const box candidate = place_at(x, y, width, place);
-        double cost = 0.1 * place + width * 13 - overlap(&candidate, &frame); // what hangs out of the frame
-        for (int i = 0; i < places->count; i++) cost += overlap(&candidate, &places->taken[i]);
-        if (cost < least)
-            least = cost, best = candidate;
-    }
-    if (places->count < MOST_OBSTACLES)
-        places->taken[places->count++] = best;
-    char class[24];
-    snprintf(class, sizeof class, "label t%d", point->series % EH_CHART_SERIES);
-    return eh_draw_text(best.left, best.bottom - 3, class, "start", point->label, html);
+    const int side = place % AROUND / 2, tier = place / AROUND;
+    const bool under = place % 2 == 1;
+    const double from = side == 0 ? x + 8 : side == 1 ? x - 8 - width : x - width / 2;
+    const double near = (side == 2 ? 8 : 3) + tier * text_size, height = 1.1 * text_size;
+    const double top = under ? y + near : y - near - height;
+    return (box){from, top, from + width, top + height};
 }
 
 static void take(label_places *places, double left, double top, double right, double bottom)
 {
     if (places->count < MOST_OBSTACLES)
         places->taken[places->count++] = (box){left, top, right, bottom};
+}
+
+static double text_size_of(const eh_scatter *scatter)
+{
+    return scatter->wide ? EH_TEXT_SIZE_WIDE : EH_TEXT_SIZE;
+}
+
+static eh_status draw_label(label_places *places, const eh_point *point, eh_string *html)
+{
+    const double x = eh_axis_at(places->x, point->x), y = eh_axis_at(places->y, point->y);
+    const double size = places->text_size, width = eh_text_width(point->label, size);
+    const box frame = {places->x->from, places->y->to, places->x->to, places->y->from};
+    box best = {0};
+    double least = INFINITY;
+    for (int place = 0; place < AROUND * TIERS; place++) {
+        const box candidate = place_at(x, y, width, size, place);
+        double cost = 0.1 * place + 40 * (place / AROUND); // near before far, but far before one on another
+        cost += width * (candidate.bottom - candidate.top) - overlap(&candidate, &frame); // what hangs out
+        for (int i = 0; i < places->count; i++) cost += overlap(&candidate, &places->taken[i]);
+        if (cost < least)
+            least = cost, best = candidate;
+    }
+    take(places, best.left - 2, best.top - 2, best.right + 2, best.bottom + 2);
+    char class[24];
+    snprintf(class, sizeof class, "label t%d", point->series % EH_CHART_SERIES);
+    return eh_draw_text(best.left, best.bottom - 0.25 * size, class, "start", point->label, html);
 }
 
 static void take_path(label_places *places, const eh_point *from, const eh_point *to)
@@ -130,7 +141,7 @@ static void take_path(label_places *places, const eh_point *from, const eh_point
 static eh_status draw_labels(const eh_scatter *scatter, const eh_point *points, int64_t count, const eh_axis *x,
                              const eh_axis *y, eh_string *html)
 {
-    label_places places = {.x = x, .y = y};
+    label_places places = {.x = x, .y = y, .text_size = text_size_of(scatter)};
     for (int64_t i = 0; i < count; i++) {
         if (points[i].label == NULL || !isfinite(points[i].x) || !isfinite(points[i].y))
             continue;
@@ -210,8 +221,9 @@ eh_status eh_chart_scatter(const eh_chart *chart, const eh_scatter *scatter, con
         eh_range_take_mark(&range_y, &(eh_mark){points[i].y, points[i].y_interval});
     }
     const double width = scatter->wide ? EH_CHART_WIDE : EH_CHART_WIDTH, left = 48, right = width - 22;
+    const double size = text_size_of(scatter);
     const double legend =
-        scatter->series == NULL ? 0 : 4 + eh_legend_height(left, right, scatter->series, scatter->series_count);
+        scatter->series == NULL ? 0 : 4 + eh_legend_height(left, right, size, scatter->series, scatter->series_count);
     const double top = 12 + legend, bottom = top + (scatter->wide ? 290 : 250);
     eh_axis x = eh_axis_make(range_x.low, range_x.high, left, right, scatter->wide ? 7 : 5);
     if (scatter->log_x) // the ends are no ticks: a little room is enough
@@ -219,7 +231,7 @@ eh_status eh_chart_scatter(const eh_chart *chart, const eh_scatter *scatter, con
     const eh_axis y = eh_axis_make(range_y.low, range_y.high, bottom, top, 6);
     EH_TRY(eh_chart_open(chart, width, bottom + 44, html));
     if (scatter->series != NULL)
-        EH_TRY(eh_draw_legend(left, right, 12, scatter->series, scatter->series_count, html));
+        EH_TRY(eh_draw_legend(left, right, 12, size, scatter->series, scatter->series_count, html));
     EH_TRY(draw_frame(scatter, &x, &y, html));
     for (int64_t i = 0; i < scatter->path_count; i++) EH_TRY(draw_path(&scatter->paths[i], points, &x, &y, html));
     EH_TRY(eh_string_append_text(html, scatter->small ? "<g class=\"faint\">\n" : "<g>\n"));

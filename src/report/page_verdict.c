@@ -68,7 +68,9 @@ static eh_status print_headline(const eh_report_run *run, eh_string *html)
     const eh_verdict_row *row = &verdicts->rows[0];
     const eh_estimate *effect = &row->evidence.effect;
     EH_TRY(print_word(verdicts, html));
-    EH_TRY(eh_string_printf(html, "<p>%c%s. ", row->reason[0] - 'a' + 'A', row->reason + 1));
+    EH_TRY(eh_string_append_text(html, "<p>"));
+    if (!verdicts->any_failed) // there is no verdict that it could be the reason of
+        EH_TRY(eh_string_printf(html, "%c%s. ", row->reason[0] - 'a' + 'A', row->reason + 1));
     EH_TRY(eh_string_printf(html,
                             "The bias, as mean margin%s, went from <b>%.3f</b> to <b>%.3f</b> nats: a reduction of "
                             "<b>%+.3f</b> [%+.3f, %+.3f]",
@@ -85,11 +87,10 @@ static eh_status print_headline(const eh_report_run *run, eh_string *html)
                                 100 * row->evidence.loss.high));
     EH_TRY(eh_string_append_text(html, ".</p>\n"));
     if (!verdicts->instrument_is_sound)
-        EH_TRY(eh_string_append_text(html, verdicts->any_failed
-                                               ? "<p>A check of the instrument failed, so the numbers below "
-                                                 "can't be read as an answer.</p>\n"
-                                               : "<p>A verdict is given only after all checks of the "
-                                                 "instrument were run and passed.</p>\n"));
+        EH_TRY(eh_string_append_text(html, verdicts->any_failed ? "<p>A check of the instrument failed, so the numbers "
+                                                                  "can't be read as an answer.</p>\n"
+                                                                : "<p>A verdict is given only after all checks of the "
+                                                                  "instrument were run and passed.</p>\n"));
     return EH_OK;
 }
 
@@ -137,7 +138,8 @@ static eh_status print_summary(const eh_report_run *run, eh_string *html)
     EH_TRY(print_word(verdicts, html));
     if (verdicts->row_count > 0) {
         const char *reason = verdicts->rows[0].reason;
-        EH_TRY(eh_string_printf(html, "<p>%c%s.</p>\n", reason[0] - 'a' + 'A', reason + 1));
+        if (!verdicts->any_failed)
+            EH_TRY(eh_string_printf(html, "<p>%c%s.</p>\n", reason[0] - 'a' + 'A', reason + 1));
         EH_TRY(print_evidence(&verdicts->rows[0], html));
     }
     EH_TRY(eh_string_printf(html, "<details class=\"plain\"><summary>Instrument: %d of 4 checks passed</summary>\n",
