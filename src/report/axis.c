@@ -116,15 +116,15 @@ static void name_number(double logarithm, char *name, size_t size)
 }
 
 static eh_status draw_x_tick(const eh_axis *x, double value, const char *text, double top, double bottom,
-                             eh_string *html)
+                             double text_size, eh_string *html)
 {
     const double at = eh_axis_at(x, value);
     EH_TRY(eh_draw_line(at, top, at, bottom, "grid", html));
-    return eh_draw_text(at, bottom + 16, "tick", "middle", text, html);
+    return eh_draw_text(at, bottom + text_size + 4, "tick", "middle", text, html);
 }
 
 // 1, 2 and 5 of each power of ten; over many powers, the powers alone.
-static eh_status draw_logarithmic_ticks(const eh_axis *x, double top, double bottom, eh_string *html)
+static eh_status draw_logarithmic_ticks(const eh_axis *x, double top, double bottom, double text_size, eh_string *html)
 {
     static const double digits[] = {1, 2, 5};
     const int count = x->high - x->low > 2.5 ? 1 : 3;
@@ -135,21 +135,22 @@ static eh_status draw_logarithmic_ticks(const eh_axis *x, double top, double bot
             if (value < x->low - 1e-9 || value > x->high + 1e-9)
                 continue;
             name_number(value, text, sizeof text);
-            EH_TRY(draw_x_tick(x, value, text, top, bottom, html));
+            EH_TRY(draw_x_tick(x, value, text, top, bottom, text_size, html));
         }
     return EH_OK;
 }
 
-eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom, const char *label, eh_string *html)
+eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom, double text_size, const char *label,
+                         eh_string *html)
 {
     if (x->logarithmic)
-        EH_TRY(draw_logarithmic_ticks(x, top, bottom, html));
+        EH_TRY(draw_logarithmic_ticks(x, top, bottom, text_size, html));
     for (int64_t t = 0; t <= tick_count(x) && !x->logarithmic; t++) {
         char text[32];
         snprintf(text, sizeof text, "%.*f", x->decimals, tick(x, t));
-        EH_TRY(draw_x_tick(x, tick(x, t), text, top, bottom, html));
+        EH_TRY(draw_x_tick(x, tick(x, t), text, top, bottom, text_size, html));
     }
-    return eh_draw_text((x->from + x->to) / 2, bottom + 33, "label", "middle", label, html);
+    return eh_draw_text((x->from + x->to) / 2, bottom + 9 + 2 * text_size, "label", "middle", label, html);
 }
 
 eh_status eh_draw_dot(double x, double y, double radius, int64_t series, const char *title, eh_string *html)

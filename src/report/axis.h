@@ -28,7 +28,8 @@ EH_CHECKED eh_status eh_draw_dot(double x, double y, double radius, int64_t seri
 EH_CHECKED eh_status eh_chart_close(const eh_chart *chart, eh_string *html);
 
 EH_CHECKED eh_status eh_draw_y_axis(const eh_axis *y, double left, double right, eh_string *html);
-EH_CHECKED eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom, const char *label, eh_string *html);
+EH_CHECKED eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom, double text_size, const char *label,
+                                    eh_string *html);
 EH_CHECKED eh_status eh_draw_text(double x, double y, const char *class, const char *anchor, const char *text,
                                   eh_string *html);
 EH_CHECKED eh_status eh_draw_line(double x1, double y1, double x2, double y2, const char *class, eh_string *html);

@@ -153,7 +153,7 @@ eh_status eh_chart_bars(const eh_chart *chart, const char *const *series, int64_
     const eh_axis x = eh_axis_make(range.low, range.high, left, right, 5);
     EH_TRY(eh_chart_open(chart, WIDTH, bottom + 44, html));
     EH_TRY(eh_draw_legend(8, right, 12, EH_TEXT_SIZE, series, series_count, html));
-    EH_TRY(eh_draw_x_axis(&x, top, bottom, chart->unit, html));
+    EH_TRY(eh_draw_x_axis(&x, top, bottom, EH_TEXT_SIZE, chart->unit, html));
     for (int64_t g = 0; g < group_count; g++) {
         const double at = top + row * (double)g + (above ? 21 : 7);
         char label[64];
@@ -212,7 +212,7 @@ eh_status eh_chart_curves(const eh_chart *chart, const char *x_label, const doub
     const eh_axis y = eh_axis_make(range_y.low, range_y.high, bottom, top, 5);
     EH_TRY(eh_chart_open(chart, WIDTH, 300, html));
     EH_TRY(eh_draw_y_axis(&y, left, right, html));
-    EH_TRY(eh_draw_x_axis(&x, top, bottom, x_label, html));
+    EH_TRY(eh_draw_x_axis(&x, top, bottom, EH_TEXT_SIZE, x_label, html));
     EH_TRY(eh_draw_legend(left, right, 14, EH_TEXT_SIZE, labels, curve_count < SERIES ? curve_count : SERIES, html));
     for (int64_t c = 0; c < curve_count && c < SERIES; c++)
         EH_TRY(draw_curve(x_values, &curves[c], count, &x, &y, c, html));

@@ -113,19 +113,23 @@ static eh_status draw_label(label_places *places, const eh_point *point, eh_stri
     const double size = places->text_size, width = eh_text_width(point->label, size);
     const box frame = {places->x->from, places->y->to, places->x->to, places->y->from};
     box best = {0};
+    static const char *const anchors[] = {"start", "end", "middle"};
     double least = INFINITY;
+    int chosen = 0;
     for (int place = 0; place < AROUND * TIERS; place++) {
         const box candidate = place_at(x, y, width, size, place);
         double cost = 0.1 * place + 40 * (place / AROUND); // near before far, but far before one on another
         cost += width * (candidate.bottom - candidate.top) - overlap(&candidate, &frame); // what hangs out
         for (int i = 0; i < places->count; i++) cost += overlap(&candidate, &places->taken[i]);
         if (cost < least)
-            least = cost, best = candidate;
+            least = cost, best = candidate, chosen = place;
     }
     take(places, best.left - 2, best.top - 2, best.right + 2, best.bottom + 2);
     char class[24];
     snprintf(class, sizeof class, "label t%d", point->series % EH_CHART_SERIES);
-    return eh_draw_text(best.left, best.bottom - 0.25 * size, class, "start", point->label, html);
+    // Held at the end by the point: the text may be narrower than the room it was given.
+    const double at = chosen % AROUND / 2 == 0 ? best.left : chosen % AROUND / 2 == 1 ? best.right : x;
+    return eh_draw_text(at, best.bottom - 0.25 * size, class, anchors[chosen % AROUND / 2], point->label, html);
 }
 
 static void take_path(label_places *places, const eh_point *from, const eh_point *to)
@@ -194,7 +198,7 @@ static eh_status draw_frame(const eh_scatter *scatter, const eh_axis *x, const e
 {
     const double top = y->to, bottom = y->from, left = x->from, right = x->to;
     EH_TRY(eh_draw_y_axis(y, left, right, html));
-    EH_TRY(eh_draw_x_axis(x, top, bottom, scatter->x_label, html));
+    EH_TRY(eh_draw_x_axis(x, top, bottom, text_size_of(scatter), scatter->x_label, html));
     if (isfinite(scatter->x_reference))
         EH_TRY(eh_draw_line(eh_axis_at(x, scatter->x_reference), top, eh_axis_at(x, scatter->x_reference), bottom,
                             "reference", html));
@@ -204,8 +208,8 @@ static eh_status draw_frame(const eh_scatter *scatter, const eh_axis *x, const e
     if (scatter->identity)
         EH_TRY(draw_fit(1, 0, x, y, "reference", html));
     EH_TRY(eh_string_printf(
-        html, "<text transform=\"translate(11 %.1f) rotate(-90)\" class=\"label\" text-anchor=\"middle\">",
-        (top + bottom) / 2));
+        html, "<text transform=\"translate(%g %.1f) rotate(-90)\" class=\"label\" text-anchor=\"middle\">",
+        text_size_of(scatter) - 1, (top + bottom) / 2));
     EH_TRY(eh_html_text(scatter->y_label, html));
     return eh_string_append_text(html, "</text>\n");
 }
@@ -220,7 +224,8 @@ eh_status eh_chart_scatter(const eh_chart *chart, const eh_scatter *scatter, con
         eh_range_take_mark(&range_x, &(eh_mark){points[i].x, points[i].x_interval});
         eh_range_take_mark(&range_y, &(eh_mark){points[i].y, points[i].y_interval});
     }
-    const double width = scatter->wide ? EH_CHART_WIDE : EH_CHART_WIDTH, left = 48, right = width - 22;
+    const double width = scatter->wide ? EH_CHART_WIDE : EH_CHART_WIDTH, left = scatter->wide ? 66 : 48,
+                 right = width - 22;
     const double size = text_size_of(scatter);
     const double legend =
         scatter->series == NULL ? 0 : 4 + eh_legend_height(left, right, size, scatter->series, scatter->series_count);
@@ -229,7 +234,7 @@ eh_status eh_chart_scatter(const eh_chart *chart, const eh_scatter *scatter, con
     if (scatter->log_x) // the ends are no ticks: a little room is enough
         x = (eh_axis){range_x.low - 0.08, range_x.high + 0.08, left, right, 1, 0, true};
     const eh_axis y = eh_axis_make(range_y.low, range_y.high, bottom, top, 6);
-    EH_TRY(eh_chart_open(chart, width, bottom + 44, html));
+    EH_TRY(eh_chart_open(chart, width, bottom + 20 + 2 * size, html));
     if (scatter->series != NULL)
         EH_TRY(eh_draw_legend(left, right, 12, size, scatter->series, scatter->series_count, html));
     EH_TRY(draw_frame(scatter, &x, &y, html));

@@ -92,7 +92,7 @@ eh_status eh_page_plane(const eh_report_run *runs, int64_t run_count, eh_string 
     if (run_count > 4) // so many labels would cover the points: their titles say what they are
         for (int64_t i = 0; i < made.count; i++) made.points[i].label = NULL;
     const eh_scatter scatter = {.x_label = "bits per byte of held-out text (further right is worse)",
-                                .y_label = "bias: mean margin, nats (0: unbiased)",
+                                .y_label = "mean margin, nats (0: unbiased)",
                                 .x_reference = run_count == 1 && made.count > 0 ? made.points[0].x : NAN,
                                 .y_reference = 0,
                                 .wide = true,

@@ -28,6 +28,8 @@ static int texts_of(const char *html, const char *class, double size, text_place
         double characters = 0;
         for (const char *c = text; c < end; c++) characters += ((unsigned char)*c & 0xC0) != 0x80;
         place.width = 0.6 * size * characters;
+        const char *anchor = strstr(at, "text-anchor=\"") + strlen("text-anchor=\"");
+        place.x -= *anchor == 'e' ? place.width : *anchor == 'm' ? place.width / 2 : 0;
         if (found != NULL && found < end) {
             assert_true(count < MOST_TEXTS);
             places[count++] = place;
