@@ -229,14 +229,14 @@ eh_status eh_chart_scatter(const eh_chart *chart, const eh_scatter *scatter, con
     const double size = text_size_of(scatter);
     const double legend =
         scatter->series == NULL ? 0 : 4 + eh_legend_height(left, right, size, scatter->series, scatter->series_count);
-    const double top = 12 + legend, bottom = top + (scatter->wide ? 290 : 250);
+    const double top = size + legend, bottom = top + (scatter->wide ? 290 : 250);
     eh_axis x = eh_axis_make(range_x.low, range_x.high, left, right, scatter->wide ? 7 : 5);
     if (scatter->log_x) // the ends are no ticks: a little room is enough
         x = (eh_axis){range_x.low - 0.08, range_x.high + 0.08, left, right, 1, 0, true};
     const eh_axis y = eh_axis_make(range_y.low, range_y.high, bottom, top, 6);
     EH_TRY(eh_chart_open(chart, width, bottom + 20 + 2 * size, html));
     if (scatter->series != NULL)
-        EH_TRY(eh_draw_legend(left, right, 12, size, scatter->series, scatter->series_count, html));
+        EH_TRY(eh_draw_legend(left, right, size, size, scatter->series, scatter->series_count, html));
     EH_TRY(draw_frame(scatter, &x, &y, html));
     for (int64_t i = 0; i < scatter->path_count; i++) EH_TRY(draw_path(&scatter->paths[i], points, &x, &y, html));
     EH_TRY(eh_string_append_text(html, scatter->small ? "<g class=\"faint\">\n" : "<g>\n"));
