@@ -154,6 +154,7 @@ typedef struct {
     int64_t ranks;
     struct {
         int64_t replicates; // bootstrap
+        char *reference;    // CSV of published figures; NULL: none
     } report;
     struct { // margins of the verdict, fixed before the run (PROTOCOL part 5)
         double bias_points, bias_margin, capability, accuracy;

@@ -84,6 +84,7 @@ static const eh_key job_rows[] = {
     {"evaluate.draws", EH_KEY_INTEGER, AT(controls.draws), "3", NULL, NULL, 2, 100, DAMAGE, "beside controls: noises of the control damage; each is put on and taken off, so that it makes twice as many models"},
 
     {"report.replicates", EH_KEY_INTEGER, AT(report.replicates), "10000", NULL, NULL, 100, 1e7, REPORT, "of the bootstrap"},
+    {"report.reference", EH_KEY_TEXT, AT(report.reference), NULL, NULL, NULL, 0, 0, REPORT, "CSV of figures published elsewhere, columns label,figure,value,source: drawn as dashed lines on the charts of that figure and listed in a table"},
     {"verdict.bias_points", EH_KEY_NUMBER, AT(verdict.bias_points), "2", NULL, NULL, 0, 100, REPORT, "margin of SS, in percentage points"},
     {"verdict.bias_margin", EH_KEY_NUMBER, AT(verdict.bias_margin), "0.05", NULL, NULL, 0, 100, REPORT, "margin of the mean bias margin, in nats"},
     {"verdict.capability", EH_KEY_NUMBER, AT(verdict.capability), "0.02", NULL, NULL, 0, 1, REPORT, "margin of bits per byte, as a share"},

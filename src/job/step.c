@@ -332,6 +332,8 @@ static eh_status add_report(const eh_job *job, eh_string *facts)
         snprintf(path, sizeof path, "%s/tables/truth.csv", job->verdict.planted);
         EH_TRY(add_path_if_there(path, facts));
     }
+    if (job->report.reference != NULL)
+        EH_TRY(add_path_if_there(job->report.reference, facts));
     for (int step = 0; step < EH_STEP_REPORT; step++)
         if (eh_step_wanted(job, (eh_step)step))
             EH_TRY(add_step(job, (eh_step)step, facts));

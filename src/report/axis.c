@@ -61,9 +61,14 @@ eh_status eh_chart_open(const eh_chart *chart, double width, double height, eh_s
 eh_status eh_chart_close(const eh_chart *chart, eh_string *html)
 {
     EH_TRY(eh_string_append_text(html, "</svg>"));
-    if (chart->caption != NULL) {
+    if (chart->caption != NULL || chart->lines.count > 0) {
         EH_TRY(eh_string_append_text(html, "<figcaption>"));
-        EH_TRY(eh_html_text(chart->caption, html));
+        EH_TRY(eh_html_text(chart->caption == NULL ? "" : chart->caption, html));
+        for (int64_t i = 0; i < chart->lines.count; i++) {
+            EH_TRY(eh_string_printf(html, "%s<b>%c</b>: ", i == 0 ? " Published elsewhere, " : "; ", (char)('a' + i)));
+            EH_TRY(eh_html_text(chart->lines.labels[i], html));
+            EH_TRY(eh_string_printf(html, " %.2f%s", chart->lines.values[i], i + 1 == chart->lines.count ? "." : ""));
+        }
         EH_TRY(eh_string_append_text(html, "</figcaption>"));
     }
     return eh_string_append_text(html, "</figure>\n");
@@ -151,6 +156,21 @@ eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom, double tex
         EH_TRY(draw_x_tick(x, tick(x, t), text, top, bottom, text_size, html));
     }
     return eh_draw_text((x->from + x->to) / 2, bottom + 9 + 2 * text_size, "label", "middle", label, html);
+}
+
+eh_status eh_draw_chart_lines(const eh_chart *chart, const eh_axis *axis, bool across, double from, double to,
+                              eh_string *html)
+{
+    for (int64_t i = 0; i < chart->lines.count; i++) {
+        // Each letter has a step of its own along the lines: those of equal values don't lie on each other.
+        const double at = eh_axis_at(axis, chart->lines.values[i]), along = 12 * (double)i;
+        const char letter[] = {(char)('a' + i), '\0'};
+        EH_TRY(across ? eh_draw_line(from, at, to, at, "reference", html)
+                      : eh_draw_line(at, from, at, to, "reference", html));
+        EH_TRY(across ? eh_draw_text(from + 4 + along, at - 3, "tick", "start", letter, html)
+                      : eh_draw_text(at + 3, from + 10 + along, "tick", "start", letter, html));
+    }
+    return EH_OK;
 }
 
 eh_status eh_draw_dot(double x, double y, double radius, int64_t series, const char *title, eh_string *html)

@@ -32,6 +32,9 @@ EH_CHECKED eh_status eh_draw_x_axis(const eh_axis *x, double top, double bottom,
                                     eh_string *html);
 EH_CHECKED eh_status eh_draw_text(double x, double y, const char *class, const char *anchor, const char *text,
                                   eh_string *html);
+// The chart's lines of published values: across (values on a y axis, from and to are x) or upright, with their letters.
+EH_CHECKED eh_status eh_draw_chart_lines(const eh_chart *chart, const eh_axis *axis, bool across, double from,
+                                         double to, eh_string *html);
 EH_CHECKED eh_status eh_draw_line(double x1, double y1, double x2, double y2, const char *class, eh_string *html);
 // The largest size that the style sheet gives the text of a picture, in the picture's units: a wide one's grows on a
 // phone. What is laid out for it fits everywhere.

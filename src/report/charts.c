@@ -68,6 +68,7 @@ eh_status eh_chart_slopes(const eh_chart *chart, const eh_slope *slopes, int64_t
         count = SERIES;
     eh_interval range = {INFINITY, -INFINITY};
     eh_range_take(&range, chart->reference);
+    for (int64_t i = 0; i < chart->lines.count; i++) eh_range_take(&range, chart->lines.values[i]);
     for (int64_t i = 0; i < count; i++) {
         eh_range_take_mark(&range, &slopes[i].before);
         eh_range_take_mark(&range, &slopes[i].after);
@@ -91,6 +92,7 @@ eh_status eh_chart_slopes(const eh_chart *chart, const eh_slope *slopes, int64_t
     if (legend)
         EH_TRY(eh_draw_legend(8, WIDTH - 8, 12, EH_TEXT_SIZE, labels, count, html));
     EH_TRY(eh_draw_y_axis(&y, left, right, html));
+    EH_TRY(eh_draw_chart_lines(chart, &y, true, left, right, html));
     if (isfinite(chart->reference)) {
         const double at = eh_axis_at(&y, chart->reference);
         EH_TRY(eh_draw_line(left, at, right, at, "reference", html));
@@ -140,6 +142,7 @@ eh_status eh_chart_bars(const eh_chart *chart, const char *const *series, int64_
 {
     eh_interval range = {INFINITY, -INFINITY};
     eh_range_take(&range, isfinite(chart->reference) ? chart->reference : 0);
+    for (int64_t i = 0; i < chart->lines.count; i++) eh_range_take(&range, chart->lines.values[i]);
     for (int64_t g = 0; g < group_count; g++)
         for (int64_t s = 0; s < series_count; s++) eh_range_take_mark(&range, &groups[g].marks[s]);
     size_t longest = 0;
@@ -167,6 +170,7 @@ eh_status eh_chart_bars(const eh_chart *chart, const char *const *series, int64_
     }
     const double zero = eh_axis_at(&x, isfinite(chart->reference) ? chart->reference : 0);
     EH_TRY(eh_draw_line(zero, top, zero, bottom, "zero", html));
+    EH_TRY(eh_draw_chart_lines(chart, &x, false, top, bottom, html));
     return eh_chart_close(chart, html);
 }
 

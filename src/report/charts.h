@@ -15,10 +15,19 @@ typedef struct {
     eh_interval interval; // NaN: none
 } eh_mark;
 
+// Values to compare with, of other work: dashed lines lettered a, b, ...; the caption says what they are.
+#define EH_CHART_LINES 8
+typedef struct {
+    const char *labels[EH_CHART_LINES];
+    double values[EH_CHART_LINES];
+    int64_t count;
+} eh_chart_lines;
+
 typedef struct {
     const char *title, *caption; // caption may be NULL
     const char *unit;
-    double reference; // drawn as a dashed line; NaN: none
+    double reference;     // drawn as a dashed line; NaN: none
+    eh_chart_lines lines; // of slopes and bars
 } eh_chart;
 
 // Lines from "before" to "after", one a series.

@@ -106,7 +106,9 @@ eh_status eh_page_plane(const eh_report_run *runs, int64_t run_count, eh_string 
         "that works (triangle) lies nearer to 0 than the damage control (cross), which has lost as much capability. "
         "Other "
         "controls: placebo a ring, neutral text a square, reversed training a diamond. Upright lines: 95 % intervals.",
-        "", NAN};
+        "",
+        NAN,
+        {{NULL}, {0}, 0}};
     status = made.count > 1 ? eh_chart_scatter(&chart, &scatter, made.points, made.count, html) : EH_OK;
 done:
     plane_deinit(&made);
@@ -186,8 +188,8 @@ static eh_status plot_sizes(const eh_report_run *runs, int64_t run_count, const 
                                 .path_count = made.path_count,
                                 .series = names,
                                 .series_count = series};
-    const eh_chart chart = {title, "Over the number of the model's parameters. Upright lines: 95 % intervals.", "",
-                            NAN};
+    const eh_chart chart = {
+        title, "Over the number of the model's parameters. Upright lines: 95 % intervals.", "", NAN, {{NULL}, {0}, 0}};
     if (sizes_differ(&made))
         status = eh_chart_scatter(&chart, &scatter, made.points, made.count, html);
 done:
@@ -241,7 +243,9 @@ static eh_status plot_way(const eh_trajectory *way, eh_string *html)
         "The way of the training",
         "Bias and capability at every checkpoint. Green: on the Pareto front, no other point is both "
         "nearer to neutral and better on the text. Upright lines: 95 % intervals.",
-        "", NAN};
+        "",
+        NAN,
+        {{NULL}, {0}, 0}};
     if (made.count > 2)
         status = eh_chart_scatter(&chart, &scatter, made.points, made.count, html);
 done:
@@ -273,7 +277,7 @@ static eh_status plot_over_steps(const eh_trajectory *way, int what, const char 
                                 .y_reference = reference,
                                 .paths = made.paths,
                                 .path_count = made.path_count};
-    const eh_chart chart = {title, caption, "", NAN};
+    const eh_chart chart = {title, caption, "", NAN, {{NULL}, {0}, 0}};
     if (made.count > 2)
         status = eh_chart_scatter(&chart, &scatter, made.points, made.count, html);
 done:

@@ -7,6 +7,7 @@
 #include "report/charts.h"
 #include "report/columns.h"
 #include "report/page_plots_internal.h"
+#include "report/published.h"
 
 #define MOST_GROUPS 24
 #define MOST_PHASES 6
@@ -43,7 +44,7 @@ static eh_status plot_score(const eh_report_run *run, const eh_metric_results *m
     }
     if (count == 0)
         return EH_OK;
-    const eh_chart chart = {title, caption, "%", reference};
+    const eh_chart chart = {title, caption, "%", reference, eh_published_lines(run->published, figure)};
     return eh_chart_slopes(&chart, slopes, count, html);
 }
 
@@ -73,7 +74,7 @@ static eh_status plot_groups(const eh_report_run *run, const eh_metric_results *
     }
     if (group_count < 2)
         return EH_OK;
-    const eh_chart chart = {title, caption, unit, reference};
+    const eh_chart chart = {title, caption, unit, reference, eh_published_lines(run->published, figure)};
     return eh_chart_bars(&chart, series, phase_count, groups, group_count, html);
 }
 
@@ -109,7 +110,7 @@ static eh_status plot_truth_phase(const eh_report_run *run, const eh_truth_phase
                                 .x_reference = NAN,
                                 .y_reference = NAN,
                                 .small = true};
-    const eh_chart chart = {title, caption, "", NAN};
+    const eh_chart chart = {title, caption, "", NAN, {{NULL}, {0}, 0}};
     EH_TRY_OR(done, eh_chart_scatter(&chart, &scatter, points, phase->point_count, html));
 done:
     eh_free(&points);
@@ -146,7 +147,7 @@ static eh_status plot_position_figure(const eh_report_run *run, const eh_metric_
             group_count++;
         }
     }
-    const eh_chart chart = {title, caption, unit, NAN};
+    const eh_chart chart = {title, caption, unit, NAN, {{NULL}, {0}, 0}};
     return group_count == 0 ? EH_OK : eh_chart_bars(&chart, series, phase_count, groups, group_count, html);
 }
 
@@ -189,7 +190,8 @@ static eh_status draw_training(const eh_columns *columns, eh_string *html)
         if (any)
             curves[count++] = (eh_curve){columns->headers[c], y};
     }
-    const eh_chart chart = {"Training", "Loss in nats per labelled token over the steps of the fine-tuning.", "", NAN};
+    const eh_chart chart = {
+        "Training", "Loss in nats per labelled token over the steps of the fine-tuning.", "", NAN, {{NULL}, {0}, 0}};
     const eh_status status =
         count > 0 && rows > 1 ? eh_chart_curves(&chart, "step", values, rows, curves, count, html) : EH_OK;
     eh_free(&values);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "report/page_plots_internal.h"
+#include "report/published.h"
 
 #define MOST_GROUPS 48
 #define MOST_SLOPES 6
@@ -25,7 +26,7 @@ static eh_status plot_over_runs(const eh_report_run *runs, int64_t run_count, co
         groups[count] = (eh_bar_group){runs[r].results->name, marks[count]};
         count++;
     }
-    const eh_chart chart = {title, caption, unit, reference};
+    const eh_chart chart = {title, caption, unit, reference, eh_published_lines(runs[0].published, figure)};
     return count == 0 ? EH_OK : eh_chart_bars(&chart, series, 2, groups, count, html);
 }
 
@@ -43,7 +44,7 @@ static eh_status plot_slopes(const eh_report_run *runs, int64_t run_count, const
             slopes[count++] = (eh_slope){results->name, eh_mark_of(metric, eh_results_phase(results, "before"), f),
                                          eh_mark_of(metric, eh_results_phase(results, "after"), f)};
     }
-    const eh_chart chart = {title, caption, unit, reference};
+    const eh_chart chart = {title, caption, unit, reference, eh_published_lines(runs[0].published, figure)};
     return count == 0 ? EH_OK : eh_chart_slopes(&chart, slopes, count, html);
 }
 
@@ -77,7 +78,10 @@ static eh_status plot_types(const eh_report_run *runs, int64_t run_count, eh_str
         group_count++;
     }
     const eh_chart chart = {"Change of bias by type",
-                            "Mean margin, after - before. Lines: 95 % intervals of the paired change.", "nats", 0};
+                            "Mean margin, after - before. Lines: 95 % intervals of the paired change.",
+                            "nats",
+                            0,
+                            {{NULL}, {0}, 0}};
     return group_count < 2 ? EH_OK : eh_chart_bars(&chart, series, run_count, groups, group_count, html);
 }
 

@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "io/atomic.h"
 #include "report/page.h"
+#include "report/published.h"
 
 // The truth.csv beside the data of a StereoSet entry, if there is one.
 static eh_status find_truth(const eh_job *job, const eh_results *results, eh_truth *truth)
@@ -65,12 +66,14 @@ typedef struct {
     eh_results results;
     eh_truth truth;
     eh_verdicts verdicts;
+    eh_columns published;
 } run_data;
 
 static void run_data_deinit(run_data *data)
 {
     eh_verdicts_deinit(&data->verdicts);
     eh_truth_deinit(&data->truth);
+    eh_columns_deinit(&data->published);
     eh_results_deinit(&data->results);
 }
 
@@ -78,6 +81,7 @@ static eh_status read_run(const eh_job *job, const char *name, const eh_log *log
 {
     const eh_bootstrap_settings settings = {.replicates = job->report.replicates, .seed = job->seed};
     const double began = eh_seconds();
+    EH_TRY(eh_published_read(job->report.reference, &data->published));
     EH_TRY(eh_results_read(name, job->output, &settings, log, &data->results));
     EH_TRY(find_truth(job, &data->results, &data->truth));
     EH_TRY(eh_verdicts_make(job, &data->results, &data->truth, &data->verdicts));
@@ -85,7 +89,8 @@ static eh_status read_run(const eh_job *job, const char *name, const eh_log *log
                 (long long)data->results.phase_count, (long long)data->results.metric_count,
                 (long long)settings.replicates, data->results.kept ? ", kept from the last report," : "",
                 eh_seconds() - began);
-    *run = (eh_report_run){job, &data->results, data->truth.phase_count > 0 ? &data->truth : NULL, &data->verdicts};
+    *run = (eh_report_run){job, &data->results, data->truth.phase_count > 0 ? &data->truth : NULL, &data->verdicts,
+                           &data->published};
     return EH_OK;
 }
 

@@ -5,7 +5,7 @@
 
 #include "report/table.h"
 
-#define MOST_ROWS_OF_A_FLOAT 36
+#define MOST_ROWS_OF_A_FLOAT 30 // beside headings of sections and a note of some lines
 
 static eh_status print_point(utf8proc_int32_t point, const char *bytes, size_t size, eh_string *text)
 {

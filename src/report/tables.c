@@ -373,6 +373,27 @@ static eh_status add_missing(eh_table_list *list, const eh_report_run *runs, int
     return EH_OK;
 }
 
+// Those of the first run: a sweep's runs have one job's.
+static eh_status add_published(eh_table_list *list, const eh_report_run *runs)
+{
+    static const char *const names[] = {"figure", "label", "value", "source"};
+    const eh_columns *published = runs[0].published;
+    eh_table *table;
+    EH_TRY(
+        eh_tables_begin(list, "reference", "Published elsewhere",
+                        "As the job's report.reference gives them: not measured here, on other models or other items.",
+                        names, 4, &table));
+    for (int64_t row = 0; published != NULL && row < published->row_count; row++) {
+        eh_cell *cells;
+        EH_TRY(eh_table_add_row(table, &cells));
+        for (int c = 0; c < 4; c++)
+            EH_TRY(eh_cell_set_text(&cells[c], "%s",
+                                    eh_columns_text(published, row, eh_columns_find(published, names[c]))));
+    }
+    eh_tables_drop_if_empty(list);
+    return EH_OK;
+}
+
 eh_status eh_tables_make(const eh_report_run *runs, int64_t run_count, eh_table **tables, int64_t *count)
 {
     eh_table_list list = {0};
@@ -390,6 +411,7 @@ eh_status eh_tables_make(const eh_report_run *runs, int64_t run_count, eh_table 
             if (!is_known(runs, r, m) && !is_laid_out(&runs[r], &runs[r].results->metrics[m]))
                 EH_TRY_OR(done, add_metric_table(&list, runs, run_count, runs[r].results->metrics[m].name));
     EH_TRY_OR(done, add_missing(&list, runs, run_count));
+    EH_TRY_OR(done, add_published(&list, runs));
     EH_TRY_OR(done, eh_tables_add_costs(&list, runs, run_count));
     if (run_count > 1)
         EH_TRY_OR(done, eh_tables_add_seeds(&list, runs, run_count));

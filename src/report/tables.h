@@ -3,6 +3,7 @@
 #ifndef EH_REPORT_TABLES_H
 #define EH_REPORT_TABLES_H
 
+#include "report/columns.h"
 #include "report/table.h"
 #include "report/verdict.h"
 
@@ -12,6 +13,7 @@ typedef struct {
     const eh_results *results;
     const eh_truth *truth; // NULL without a planted truth
     const eh_verdicts *verdicts;
+    const eh_columns *published; // of report.reference; NULL: none
 } eh_report_run;
 
 // *tables is an array of *count, each to be deinited, then eh_free. Tables without rows are left out.

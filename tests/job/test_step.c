@@ -88,6 +88,7 @@ static void test_keys_change_with_what_steps_depend_on(void **state)
     assert_changes("output=elsewhere", "");
     assert_changes("name=other", "r");
     assert_changes("report.replicates=500", "r");
+    assert_changes("report.reference=published.csv", "r");
     assert_changes("train.lr=0.5", "fasPqVwNodDr");
     assert_changes("train.keep_every=5", "fasdDr"); // the controls keep none on their way
     assert_changes("data.pairs.replay=0.5", "fasPqVwdDr");

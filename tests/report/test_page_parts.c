@@ -6,7 +6,9 @@
 
 #include "report/charts.h"
 #include "report/page.h"
+#include "report/published.h"
 #include "support/cmocka.h"
+#include "support/folder.h"
 
 enum { MOST_TEXTS = 32 };
 typedef struct {
@@ -66,7 +68,7 @@ static void test_long_names_in_a_legend_stay_apart_and_inside(void **state)
                                 .wide = true,
                                 .series = names,
                                 .series_count = 5};
-    const eh_chart chart = {"made up", NULL, "", NAN};
+    const eh_chart chart = {"made up", NULL, "", NAN, {{NULL}, {0}, 0}};
     text_place places[MOST_TEXTS];
     eh_string html = {0};
     assert_int_equal(eh_chart_scatter(&chart, &scatter, points, 2, &html), EH_OK);
@@ -99,7 +101,7 @@ static void test_labels_of_points_on_one_spot_stay_apart(void **state)
         const double size = wide ? 17 : 12;
         const eh_scatter scatter = {
             .x_label = "x", .y_label = "y", .x_reference = NAN, .y_reference = NAN, .wide = wide};
-        const eh_chart chart = {"made up", NULL, "", NAN};
+        const eh_chart chart = {"made up", NULL, "", NAN, {{NULL}, {0}, 0}};
         text_place places[MOST_TEXTS];
         eh_string html = {0};
         assert_int_equal(eh_chart_scatter(&chart, &scatter, points, 8, &html), EH_OK);
@@ -119,7 +121,7 @@ static void test_without_a_verdict_no_reason_is_given_for_one(void **state)
     eh_results results = {.name = "made up"};
     for (int c = 0; c < EH_CHECK_COUNT; c++)
         verdicts.checks[c].state = EH_CHECK_PASSED, verdicts.checks[c].name = "made up";
-    const eh_report_run run = {&job, &results, NULL, &verdicts};
+    const eh_report_run run = {&job, &results, NULL, &verdicts, NULL};
     for (int failed = 0; failed < 2; failed++) {
         eh_string one = {0}, beside = {0};
         verdicts.any_failed = failed;
@@ -135,11 +137,59 @@ static void test_without_a_verdict_no_reason_is_given_for_one(void **state)
     }
 }
 
+static void read_published(const char *text, const char *trouble, eh_columns *published)
+{
+    char *folder = eh_test_folder_new();
+    const char *path = eh_test_path(folder, "published.csv");
+    eh_test_write_text(path, text);
+    const eh_status status = eh_published_read(path, published);
+    assert_int_equal(status, trouble == NULL ? EH_OK : EH_INPUT);
+    if (trouble != NULL)
+        assert_non_null(strstr(eh_error_message(), trouble));
+    eh_test_folder_remove(&folder);
+}
+
+static void test_published_figures_are_drawn_on_the_charts_of_their_figure(void **state)
+{
+    (void)state;
+    eh_columns published;
+    read_published(
+        "label,figure,value,source\nA & B,x/SS,61.93,a paper\nother,x/LM,91.11,a paper\nlater,x/SS,61.90,it\n", NULL,
+        &published);
+    const eh_chart_lines lines = eh_published_lines(&published, "x/SS");
+    assert_int_equal(lines.count, 2);
+    assert_int_equal(eh_published_lines(NULL, "x/SS").count, 0);
+    assert_true(lines.values[0] == 61.93 && lines.values[1] == 61.90);
+    const eh_chart chart = {"made up", "Caption.", "%", 50, lines};
+    const eh_slope slope = {"s", {70, {NAN, NAN}}, {60, {NAN, NAN}}};
+    const eh_mark mark = {55, {NAN, NAN}};
+    const eh_bar_group group = {"g", &mark};
+    const char *const series[] = {"s"};
+    for (int bars = 0; bars < 2; bars++) {
+        eh_string html = {0};
+        assert_int_equal(bars ? eh_chart_bars(&chart, series, 1, &group, 1, &html)
+                              : eh_chart_slopes(&chart, &slope, 1, &html),
+                         EH_OK);
+        int count = 0;
+        for (const char *at = html.bytes; (at = strstr(at, "class=\"reference\"")) != NULL; at++) count++;
+        assert_int_equal(count, bars ? 2 : 3); // slopes draw 50, too
+        assert_non_null(strstr(html.bytes, "Published elsewhere, <b>a</b>: A &amp; B 61.93; <b>b</b>: later 61.90.<"));
+        text_place places[MOST_TEXTS];
+        assert_apart(places, texts_of(html.bytes, "class=\"tick\"", 11, places), 9, 380);
+        eh_string_deinit(&html);
+    }
+    eh_columns_deinit(&published);
+    read_published("label,figure,value\na,b,1\n", "no column 'source'", &published);
+    read_published("label,figure,value,source\na,b,1,c\na,b,much,c\n", "published.csv:3: the value is no number",
+                   &published);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_long_names_in_a_legend_stay_apart_and_inside),
         cmocka_unit_test(test_labels_of_points_on_one_spot_stay_apart),
+        cmocka_unit_test(test_published_figures_are_drawn_on_the_charts_of_their_figure),
         cmocka_unit_test(test_without_a_verdict_no_reason_is_given_for_one),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

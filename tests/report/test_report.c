@@ -57,6 +57,9 @@ static void test_a_run_becomes_tables_and_a_page(void **state)
     char *folder = kept != NULL ? strdup(kept) : eh_test_folder_new();
     eh_job job;
     make_run(folder, "bbbb", &job);
+    job.report.reference = strdup(eh_test_path(folder, "published.csv"));
+    eh_test_write_text(job.report.reference,
+                       "label,figure,value,source\nmade up,stereoset/official-macro/SS,61.93,a <paper>\n");
     assert_int_equal(make_report(&job), EH_OK);
     static const char *const files[] = {"report.html",
                                         "tables/table1.csv",
@@ -76,6 +79,8 @@ static void test_a_run_becomes_tables_and_a_page(void **state)
     assert_holds(folder, "report.html", "made up <b>&", false);
     assert_holds(folder, "report.html", "made up &lt;b&gt;&amp;", true);
     assert_holds(folder, "report.html", "should not be used to train any machine learning models", true);
+    assert_holds(folder, "report.html", "Published elsewhere, <b>a</b>: made up 61.93.", true);
+    assert_holds(folder, "tables/reference.csv", "stereoset/official-macro/SS,made up,61.93,a <paper>", true);
     assert_holds(folder, "report.html", "src=", false); // nothing is loaded from elsewhere
     assert_holds(folder, "report.html", "http", false);
     assert_holds(folder, "tables/verdict.csv", "more than damage explains, at a capability loss below the margin",
