@@ -162,13 +162,16 @@ eh_status eh_draw_chart_lines(const eh_chart *chart, const eh_axis *axis, bool a
                               eh_string *html)
 {
     for (int64_t i = 0; i < chart->lines.count; i++) {
+        const double at = eh_axis_at(axis, chart->lines.values[i]);
+        EH_TRY(across ? eh_draw_line(from, at, to, at, "reference", html)
+                      : eh_draw_line(at, from, at, to, "reference", html));
+    }
+    for (int64_t i = 0; i < chart->lines.count; i++) {
         // Each letter has a step of its own along the lines: those of equal values don't lie on each other.
         const double at = eh_axis_at(axis, chart->lines.values[i]), along = 12 * (double)i;
         const char letter[] = {(char)('a' + i), '\0'};
-        EH_TRY(across ? eh_draw_line(from, at, to, at, "reference", html)
-                      : eh_draw_line(at, from, at, to, "reference", html));
-        EH_TRY(across ? eh_draw_text(from + 4 + along, at - 3, "tick", "start", letter, html)
-                      : eh_draw_text(at + 3, from + 10 + along, "tick", "start", letter, html));
+        EH_TRY(across ? eh_draw_text(from + 4 + along, at - 3, "tick letter", "start", letter, html)
+                      : eh_draw_text(at + 3, from + 10 + along, "tick letter", "start", letter, html));
     }
     return EH_OK;
 }

@@ -50,6 +50,7 @@ const char eh_page_style[] =
     "svg text{fill:var(--ink);font-size:12px;font-family:inherit}svg .tick{fill:var(--soft);font-size:11px}"
     "svg .grid{stroke:var(--line);stroke-width:1}svg .reference{stroke:var(--soft);stroke-width:1.2;stroke-dasharray:5 "
     "4}"
+    "svg .letter{paint-order:stroke;stroke:var(--card);stroke-width:3px;font-weight:700}"
     "svg .zero{stroke:var(--ink);stroke-width:1.2}svg .error{stroke:var(--ink);stroke-width:1.3}"
     "svg .hollow{fill:var(--card);stroke-width:2}svg .thick{stroke-width:3;fill:none}svg .way{stroke-width:1.8}"
     "svg .way.faint{stroke-dasharray:2 4;stroke-width:1.4}figure.chart.big{grid-column:span 2}"

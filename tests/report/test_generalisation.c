@@ -53,7 +53,7 @@ static void test_means_over_peoples(void **state)
     const eh_results results = {.name = (char *)"run", .phases = names, .phase_count = 3};
     const eh_truth truth = {.phases = phases, .phase_count = 3};
     const eh_job job = {.output = NULL};
-    const eh_report_run runs[2] = {{&job, &results, &truth, NULL}, {&job, &results, NULL, NULL}};
+    const eh_report_run runs[2] = {{&job, &results, &truth, NULL, NULL}, {&job, &results, NULL, NULL, NULL}};
     eh_table_list list = {0};
     assert_int_equal(eh_tables_add_generalisation(&list, runs, 2), EH_OK);
     assert_int_equal(list.count, 1);

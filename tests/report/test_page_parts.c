@@ -175,7 +175,7 @@ static void test_published_figures_are_drawn_on_the_charts_of_their_figure(void 
         assert_int_equal(count, bars ? 2 : 3); // slopes draw 50, too
         assert_non_null(strstr(html.bytes, "Published elsewhere, <b>a</b>: A &amp; B 61.93; <b>b</b>: later 61.90.<"));
         text_place places[MOST_TEXTS];
-        assert_apart(places, texts_of(html.bytes, "class=\"tick\"", 11, places), 9, 380);
+        assert_apart(places, texts_of(html.bytes, "class=\"tick", 11, places), 9, 380);
         eh_string_deinit(&html);
     }
     eh_columns_deinit(&published);
