@@ -10,7 +10,9 @@ own=$(grep -ohP 'results/[\w./-]+(?=[,\]}])' "$EVENHAND_SOURCE"/jobs/*.yaml | gr
 check 'models that other jobs make' test "$(wc -l <<<"$own")" -ge 8
 for folder in $own; do
     mkdir -p "$folder"
-    echo '{"model_type": "bloom", "vocab_size": 700, "hidden_size": 16, "n_layer": 1, "n_head": 2}' >"$folder/config.json"
+    kind=bloom
+    [[ $folder == */gpt2* ]] && kind=gpt2
+    echo '{"model_type": "'$kind'", "vocab_size": 700, "hidden_size": 16, "n_layer": 1, "n_head": 2}' >"$folder/config.json"
 done
 jobs=("$EVENHAND_SOURCE"/jobs/*.yaml "$EVENHAND_SOURCE"/jobs/*/*.yaml)
 check 'job files' test ${#jobs[@]} -ge 14
@@ -34,6 +36,8 @@ check 'flan-t5-xxl' equal "$(weights flan-t5-xxl)" 11135332352
 check 'gpt2' equal "$(weights gpt2)" 124439808
 check 'gpt2-xl' equal "$(weights gpt2-xl)" 1557611200
 check 'it says so' has "$out" 'not downloaded yet'
+run "$evenhand" plan "$EVENHAND_SOURCE/jobs/study-2023/bloomz-560m.yaml" --gpu h100 -n 8
+check 'a classifier that is not there yet is told, too' has "$out" 'its classifier, which is not here yet'
 run "$evenhand" plan "$EVENHAND_SOURCE/jobs/study-2023/bloomz-560m.yaml" --gpu h100 --set model.path=models/mine
 check 'a model that nobody published' equal "$code" 2
 check 'is missed' has "$err" 'models/mine/config.json'
