@@ -60,7 +60,8 @@ static eh_status read_examples(finetuning *run)
     return EH_OK;
 }
 
-// OUTPUT/model, or OUTPUT/step-N/model on the way there.
+// OUTPUT/model, or OUTPUT/step-N/model on the way there. Adapters go to OUTPUT/adapter too, unless train.merge: false
+// has them in OUTPUT/model itself.
 static eh_status save_model(void *context, int64_t step)
 {
     finetuning *run = context;
@@ -70,7 +71,9 @@ static eh_status save_model(void *context, int64_t step)
         snprintf(name, sizeof name, "step-%lld/model", (long long)step);
     const bool divided = run->stage.job.memory.zero == 3; // then all ranks bring their weights
     const bool first = eh_comm_rank(run->stage.comm) == 0;
-    if ((first || divided) && step == 0 && strcmp(run->stage.job.train.method, "lora") == 0) {
+    const bool adapts = strcmp(run->stage.job.train.method, "lora") == 0;
+    const bool merges = strcmp(run->stage.job.train.merge, "true") == 0;
+    if ((first || divided) && step == 0 && adapts && merges) {
         EH_TRY_OR(done, eh_stage_path(&run->stage, &adapter, "adapter"));
         EH_TRY_OR(done, eh_model_save_adapter(run->model, adapter, run->stage.job.model.path));
     }
@@ -78,7 +81,9 @@ static eh_status save_model(void *context, int64_t step)
         EH_TRY_OR(done, eh_stage_path(&run->stage, &folder, "%s", name));
         EH_TRY_OR(done, eh_stage_tokenizer_folder(&run->stage, &tokenizer));
         EH_TRY_OR(done, eh_make_folders(folder));
-        EH_TRY_OR(done, eh_model_save(run->model, folder, tokenizer));
+        EH_TRY_OR(done, adapts && !merges
+                            ? eh_model_save_unmerged(run->model, folder, run->stage.job.model.path, tokenizer)
+                            : eh_model_save(run->model, folder, tokenizer));
     }
 done:
     eh_free(&folder);

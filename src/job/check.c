@@ -187,6 +187,9 @@ static eh_status check_train(const eh_job *job)
         what = "memory.offload: parameters is not in this version";
     else if (is(job->train.method, "freeze") && (job->train.freeze == NULL || job->train.freeze[0] == '\0'))
         what = "train.method is freeze: say in train.freeze which weights learn, such as norms+positions";
+    else if (is(job->train.method, "lora") && is(job->train.merge, "false") && job->model.path == NULL)
+        what = "train.merge: false needs model.path: an adapter says by its folder which model it adapts, and random "
+               "weights have none";
     else if (job->train.fisher > 0 && job->memory.zero > 1)
         what = "train.fisher takes memory.zero: 1 at most: it squares the gradients of single examples, which are "
                "whole nowhere at levels 2 and 3";

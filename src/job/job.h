@@ -113,6 +113,7 @@ typedef struct {
     int64_t lora_rank;
     double lora_alpha;
     char *lora_targets;
+    char *merge;            // "true": OUTPUT/model has the weights with the factors in them; "false": the factors alone
     double kl, l2;          // weights of the penalties against forgetting
     int64_t fisher;         // examples that weigh the second, 0: none
     int64_t evaluate_every; // steps between held-out losses, 0: each epoch

@@ -50,6 +50,7 @@ static const eh_key job_rows[] = {
     {"train.lora_rank", EH_KEY_INTEGER, AT(train.lora_rank), "8", NULL, NULL, 1, 65536, FINETUNE, "method lora: of the factors"},
     {"train.lora_alpha", EH_KEY_NUMBER, AT(train.lora_alpha), "16", NULL, NULL, 1e-6, 1e6, FINETUNE, "method lora: the factors' product is scaled by alpha / rank"},
     {"train.lora_targets", EH_KEY_TEXT, AT(train.lora_targets), NULL, NULL, NULL, 0, 0, FINETUNE, "method lora: names of linear layers, their ends, patterns or all-linear, joined by ','; default: PEFT's"},
+    {"train.merge", EH_KEY_CHOICE, AT(train.merge), "true", NULL, "true|false", 0, 0, FINETUNE, "method lora: OUTPUT/model holds whole weights, beside OUTPUT/adapter; false: OUTPUT/model is the adapter itself in PEFT's format, merged in memory when it is measured"},
     {"train.kl", EH_KEY_NUMBER, AT(train.kl), "0", NULL, NULL, 0, 1e6, FINETUNE, "weight of KL(starting model || model), mean over the labels, in the loss"},
     {"train.l2", EH_KEY_NUMBER, AT(train.l2), "0", NULL, NULL, 0, 1e6, FINETUNE, "pull to the starting weights: l2 / 2 times their squared distance joins the loss"},
     {"train.fisher", EH_KEY_INTEGER, AT(train.fisher), "0", NULL, NULL, 0, BIG, FINETUNE, "examples of the replayed sets that weigh train.l2 by the Fisher matrix (EWC); 0: all weights alike"},

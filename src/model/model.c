@@ -80,12 +80,18 @@ static eh_status open_model(eh_backend *backend, const char *folder, const eh_he
 {
     eh_status status = EH_OK;
     eh_string config = {0}, path = {0};
+    char *base = NULL; // of an adapter
     *model = NULL;
     EH_TRY_OR(done, EH_ALLOC(1, model));
+    EH_TRY_OR(done, eh_adapter_find_base(folder, &base));
+    const char *adapter = base != NULL ? folder : NULL;
+    folder = base != NULL ? base : folder;
     EH_TRY_OR(done, eh_copy_string(folder, &(*model)->folder));
     EH_TRY_OR(done, eh_folder_read_config(folder, &path, &config));
     EH_TRY_OR(done, begin(backend, compute, use, path.bytes, config.bytes, head, *model));
     EH_TRY_OR(done, eh_folder_open_weights(folder, &(*model)->stored));
+    if (adapter != NULL)
+        EH_TRY_OR(done, eh_adapter_merge_stored(*model, adapter));
     if ((*model)->t.tied_by_file)
         tie_by_file(*model);
     adapt(*model, adaptation);
@@ -96,6 +102,7 @@ done:
     status = finish(*model, sharing ? sharing->comm : NULL, status);
     eh_string_deinit(&config);
     eh_string_deinit(&path);
+    eh_free(&base);
     if (status != EH_OK)
         eh_model_close(model);
     return status;
@@ -165,6 +172,7 @@ void eh_model_close(eh_model **address)
     eh_buffer_free(&model->slopes);
     eh_buffer_free(&model->adapter_index);
     eh_stored_tensors_close(&model->stored);
+    eh_unmap(&model->merged, model->merged_bytes);
     eh_free(&model->kept);
     eh_layout_deinit(&model->layout);
     json_decref(model->config);

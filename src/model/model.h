@@ -52,7 +52,7 @@ typedef struct {
 } eh_adaptation;
 // As eh_model_open and eh_model_new, for training with other ranks; `adaptation` may be NULL, and so may `sharing`:
 // this rank alone. EH_INPUT if a word of the targets fits no linear layer, or one of `freeze` no weight. Collective; of
-// what follows, these are collective with level 3: eh_model_save, eh_model_save_adapter, eh_model_digest,
+// what follows, these are collective with level 3: eh_model_save and its kin, eh_model_save_adapter, eh_model_digest,
 // eh_model_weights_changed, and with eh_model_pass_by, passes.
 EH_CHECKED eh_status eh_model_open_shared(eh_backend *backend, const char *folder, eh_dtype compute,
                                           const eh_sharing *sharing, const eh_adaptation *adaptation, eh_model **model);
@@ -68,6 +68,11 @@ EH_CHECKED eh_status eh_model_save_shards(eh_model *model, const char *folder, c
                                           uint64_t shard_bytes);
 // Writes adapter_config.json and adapter_model.safetensors as PEFT does; `base` names the model that they adapt.
 EH_CHECKED eh_status eh_model_save_adapter(eh_model *model, const char *folder, const char *base);
+// The same beside config.json and the tokenizer's files: a folder that eh_model_open opens as the merged model, with
+// the bits that eh_model_save would have written. Weights of an earlier eh_model_save in it are removed. EH_INPUT if it
+// is the base's own folder.
+EH_CHECKED eh_status eh_model_save_unmerged(eh_model *model, const char *folder, const char *base,
+                                            const char *tokenizer_folder);
 // What opening found strange but bearable (NaN weights, tensors that nothing uses), one line each; "" if nothing.
 const char *eh_model_warning(const eh_model *model);
 

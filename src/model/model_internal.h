@@ -202,6 +202,8 @@ struct eh_model {
     const eh_stored_tensor **kept; // of another head, for saving; names in t's class
     int64_t kept_count;
     eh_buffer *weights, *copy, *gradients, *slopes, *adapter_index;
+    void *merged; // matrices of an adapter's folder, merged when it was opened, on the host
+    size_t merged_bytes;
     eh_adaptation adaptation; // rank 0: no adapters; its words are not kept
     eh_buffer **views;
     int64_t view_count, view_capacity;
@@ -272,6 +274,12 @@ void eh_merging_deinit(eh_merging *merging);
 // The parameter's values with its adapter merged in, in `merging`, or the values themselves. Collective at level 3,
 // where it is for matrices that have an adapter alone.
 EH_CHECKED eh_status eh_adapters_merge(eh_model *model, int64_t parameter, eh_merging *merging, eh_tensor *value);
+
+// adapter_file.c: is this a folder of PEFT's? Then *base (eh_free) is the model that it adapts, else NULL. EH_INPUT for
+// what is not plain LoRA.
+EH_CHECKED eh_status eh_adapter_find_base(const char *folder, char **base);
+// Adds the folder's adapters to the weights that were found for model->stored, which then lie in model->merged as fp32.
+EH_CHECKED eh_status eh_adapter_merge_stored(eh_model *model, const char *folder);
 
 // save.c
 EH_CHECKED eh_status eh_save_json(const char *folder, const char *name, const json_t *value);

@@ -178,6 +178,12 @@ done:
     return status;
 }
 
+static bool is_same_folder(const char *one, const char *other)
+{
+    struct stat a, b;
+    return stat(one, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 static eh_status copy_tokenizer(const char *from, const char *to)
 {
     static const char *const names[] = {"tokenizer.json",
@@ -190,8 +196,7 @@ static eh_status copy_tokenizer(const char *from, const char *to)
                                         "spiece.model",
                                         "sentencepiece.bpe.model",
                                         "chat_template.jinja"};
-    struct stat a, b;
-    if (from == NULL || (stat(from, &a) == 0 && stat(to, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino))
+    if (from == NULL || is_same_folder(from, to))
         return EH_OK;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) EH_TRY(copy_file(from, to, names[i]));
     return EH_OK;
@@ -248,6 +253,29 @@ eh_status eh_save_attend(eh_model *model, int64_t first, int64_t count)
     return status;
 }
 
+static eh_status remove_file(const char *folder, const char *name)
+{
+    eh_string path = {0};
+    eh_status status = eh_string_printf(&path, "%s/%s", folder, name);
+    if (status == EH_OK && unlink(path.bytes) != 0 && errno != ENOENT)
+        status = eh_error(EH_MACHINE, "%s: cannot remove: %s", path.bytes, strerror(errno));
+    eh_string_deinit(&path);
+    return status;
+}
+
+eh_status eh_model_save_unmerged(eh_model *model, const char *folder, const char *base, const char *tokenizer_folder)
+{
+    if (model->shared.how.level == 3 && eh_comm_rank(model->shared.how.comm) != 0)
+        return eh_model_save_adapter(model, folder, base);
+    if (is_same_folder(folder, base))
+        return eh_error(EH_INPUT, "%s: is the model that the adapter would be for", folder);
+    EH_TRY(eh_model_save_adapter(model, folder, base));
+    EH_TRY(remove_file(folder, "model.safetensors"));
+    EH_TRY(remove_file(folder, "model.safetensors.index.json"));
+    EH_TRY(copy_tokenizer(tokenizer_folder, folder));
+    return write_configs(model, folder);
+}
+
 // Beside the others; entries[k].index says that its bytes are the file's.
 static void add_kept(const eh_model *model, eh_safetensors_entry *entries, char (*names)[256])
 {
@@ -289,6 +317,7 @@ eh_status eh_model_save_shards(eh_model *model, const char *folder, const char *
         memcpy(entries[p].shape, parameter->shape, sizeof entries[p].shape);
     }
     EH_TRY_OR(done, write_shards(model, folder, entries, count + model->kept_count, shard_bytes));
+    EH_TRY_OR(done, remove_file(folder, "adapter_config.json")); // of eh_model_save_unmerged: it would be merged again
     EH_TRY_OR(done, copy_tokenizer(tokenizer_folder, folder));
     status = write_configs(model, folder);
 done:

@@ -293,8 +293,10 @@ eh_status eh_weights_load(eh_model *model)
         EH_TRY(make_blocks(model));
         EH_TRY(eh_adapters_init(model));
         EH_TRY(load_for_training(model));
-        if (model->kept_count == 0)
+        if (model->kept_count == 0) {
             eh_stored_tensors_close(&model->stored);
+            eh_unmap(&model->merged, model->merged_bytes);
+        }
     }
     return EH_OK;
 }

@@ -101,6 +101,7 @@ static void test_keys_change_with_what_steps_depend_on(void **state)
     assert_changes("evaluate.0.wording=b", "basqwodDRr");
     assert_changes("evaluate.tolerance=0.1", "dDr");
     assert_changes("evaluate.draws=5", "dDr");
+    assert_changes("train.merge=false", "fasPqVwNodDr");
     assert_changes("train.kept=keep", "");
     assert_changes("precision=bf16", "bfasPqVwNodDRr");
     assert_changes("seed=1", letters);

@@ -126,6 +126,54 @@ def on_ranks():
     check((weights(f"{WORK}/ranks"), weights(f"{WORK}/ranks", "model/model")) == outputs[1], "with the same bits")
 
 
+def scored(path, *more):
+    """The model's digest and the log-likelihoods that phase after has for it."""
+    code, error = program("evaluate", path, "--phase", "after", "--force", *more, ranks=2)
+    if code != 0:
+        sys.exit(f"evaluate: exit {code}\n{error}")
+    with h5py.File(path.replace(".yaml", "/scores-after.h5")) as file:
+        columns = []
+        file.visititems(lambda name, item: columns.append((name, item[...])) if "log_likelihood" in name else None)
+        return file.attrs["model_sha256"], columns
+
+
+def unmerged(base, precision, zero):
+    data = f'{{name: pairs, format: crows-pairs, path: "{PAIRS}", use: both, task: gap-fill, limit: 12}}'
+    path = job(f"{base}-unmerged", base, TRAIN, data, top="evaluate: [{metric: crows-pairs}]\n")
+    model = f"{WORK}/{base}-unmerged/model"
+    same = ["--set", f"precision={precision}", "--set", f"memory.zero={zero}"]
+    finetune(path, *same, ranks=2)
+    whole, whole_scores = scored(path, *same)
+    merged = open_model(model, base)
+    apart = [*same, "--set", "train.merge=false"]
+    finetune(path, *apart, "--force", ranks=2)
+    names = set(os.listdir(model))
+    check({"adapter_config.json", "adapter_model.safetensors", "config.json", "tokenizer.json"} <= names and "model.safetensors" not in names,
+          f"{base}, merge: false: the factors alone are saved, whole weights of before are gone")
+    digest, scores = scored(path, *apart)
+    check(digest == whole, f"{base}, {precision}: merged in memory it is the saved model, bit for bit")
+    check(len(scores) > 0 and len(scores) == len(whole_scores) and
+          all(a == b and np.array_equal(x, y, equal_nan=True) for (a, x), (b, y) in zip(scores, whole_scores)),
+          f"{base}, {precision}: {len(scores)} columns of scores bit for bit")
+    with torch.no_grad():
+        pairs = [(label_logits(adapted(model, base, False).eval(), row)[0], label_logits(merged, row)[0])
+                 for row in examples(f"{WORK}/{base}-unmerged", "pairs")[:2]]
+    close(torch.cat([a for a, _ in pairs]), torch.cat([b for _, b in pairs]), 2e-4, f"{base}: PEFT opens the folder")
+    finetune(path, *same, "--force", ranks=2)
+    check("adapter_config.json" not in os.listdir(model) and scored(path, *same)[0] == whole, f"{base}, merge: true again: whole weights alone")
+    return path, model, apart
+
+
+def unreadable(path, model, apart):
+    finetune(path, *apart, "--force")
+    with open(model + "/adapter_config.json") as file:
+        config = json.load(file)
+    with open(model + "/adapter_config.json", "w") as file:
+        json.dump(config | {"use_dora": True}, file)
+    code, error = program("evaluate", path, "--phase", "after", "--force", *apart)
+    check(code == 2 and "use_dora" in error, "an adapter that is more than LoRA: exit 2, named")
+
+
 def refusals():
     path = job("wrong", "bloom-a", TRAIN + ', lora_targets: "query_key_value,lm_head"')
     code, error = program("finetune", path, ranks=2)
@@ -136,5 +184,7 @@ def refusals():
 for i, case in enumerate(CASES):
     one_case(i, *case)
 on_ranks()
+unmerged("bert-mlm", "bf16", 0)
+unreadable(*unmerged("gpt2-a", "fp32", 3))
 refusals()
 finish()
