@@ -127,13 +127,13 @@ def on_ranks():
 
 
 def scored(path, *more):
-    """The model's digest and the log-likelihoods that phase after has for it."""
+    """The model's digest and every column of floats that phase after has for it."""
     code, error = program("evaluate", path, "--phase", "after", "--force", *more, ranks=2)
     if code != 0:
         sys.exit(f"evaluate: exit {code}\n{error}")
     with h5py.File(path.replace(".yaml", "/scores-after.h5")) as file:
         columns = []
-        file.visititems(lambda name, item: columns.append((name, item[...])) if "log_likelihood" in name else None)
+        file.visititems(lambda name, item: columns.append((name, item[...])) if isinstance(item, h5py.Dataset) and item.dtype.kind == "f" else None)
         return file.attrs["model_sha256"], columns
 
 
@@ -142,7 +142,7 @@ def unmerged(base, precision, zero):
     path = job(f"{base}-unmerged", base, TRAIN, data, top="evaluate: [{metric: crows-pairs}]\n")
     model = f"{WORK}/{base}-unmerged/model"
     same = ["--set", f"precision={precision}", "--set", f"memory.zero={zero}"]
-    finetune(path, *same, ranks=2)
+    finetune(path, *same, "--force", ranks=2)
     whole, whole_scores = scored(path, *same)
     merged = open_model(model, base)
     apart = [*same, "--set", "train.merge=false"]
