@@ -106,11 +106,11 @@ static void check_outputs(eh_backend *backend, eh_backend *reference)
         {2, 4, 250880, false, true, false, EH_F32, 1},  {0, 4, 9, true, true, false, EH_F32, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_case(backend, reference, &cases[i], i);
-    for (uint64_t i = 0; i < 30; i++) {
+    for (uint64_t i = 0; i < 20; i++) {
         const eh_philox_block r = eh_philox(9, EH_STREAM_TEST, i, 7);
-        const output_case c = {.n = r.word[0] % 70,
-                               .width = 1 + r.word[1] % 90,
-                               .vocabulary = 1 + r.word[2] % 1500,
+        const output_case c = {.n = r.word[0] % 25,
+                               .width = 1 + r.word[1] % 40,
+                               .vocabulary = 1 + r.word[2] % 600,
                                .bias = r.word[3] & 1,
                                .keep = r.word[3] & 2,
                                .frozen = r.word[3] & 4,
