@@ -22,10 +22,11 @@ typedef struct {
 
 static void make(made_results *made, char *metric)
 {
+    static char before[] = "before";
     memset(made, 0, sizeof *made);
     made->metric = (eh_metric_results){.name = metric, .figures = made->figures, .phases = &made->figures_of};
     made->figures_of = (eh_phase_figures){.table = &made->table, .estimates = made->estimates};
-    made->phase = (eh_phase){.name = (char[]){"before"}};
+    made->phase = (eh_phase){.name = before};
     made->results = (eh_results){.phases = &made->phase, .phase_count = 1, .metrics = &made->metric, .metric_count = 1};
 }
 
