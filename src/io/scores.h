@@ -46,10 +46,10 @@ typedef struct {
 } eh_scores_origin;
 
 // All ranks write their own rows of the same columns; the file holds them ordered by the integer column "item" (then by
-// "sample" where there is one), so it does not depend on the ranks. Written beside, renamed. Collective.
+// "sample" where there is one), so it does not depend on the ranks. Written beside, renamed. Collective: a table
+// that is refused must be so on all ranks, with one reason.
 EH_CHECKED eh_status eh_scores_write(eh_comm *comm, const char *path, const eh_scores_origin *origin,
                                      const eh_score_table *tables, int64_t table_count);
-// A table that is refused must be so on all ranks, with one reason.
 // Reads every table; not collective. *tables is an array of *table_count, each to be deinited, then eh_free.
 EH_CHECKED eh_status eh_scores_read(const char *path, eh_score_table **tables, int64_t *table_count);
 // One attribute of the file's root as text (eh_free), "" if it has none.

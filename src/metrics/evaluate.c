@@ -2,6 +2,7 @@
 #include "metrics/evaluate.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/clock.h"
@@ -87,23 +88,14 @@ static double cost_of(const eh_examples *examples, int64_t example)
 }
 
 // Which of its entity's prompts an example is, from 0: the format's field "index". 0 where there is none.
-static int64_t number_in_entity(const eh_examples *examples, int64_t example)
+static eh_status number_in_entity(const eh_examples *examples, int64_t example, int64_t *number)
 {
-    const char *field = examples->text + examples->text_offsets[example];
-    const char *const end = examples->text + examples->text_offsets[example + 1];
-    for (char *const *name = examples->field_names; *name != NULL; name++) {
-        const char *stop = memchr(field, '', (size_t)(end - field));
-        stop = stop == NULL ? end : stop;
-        if (strcmp(*name, "index") == 0) {
-            int64_t number = 0;
-            for (; field < stop && *field >= '0' && *field <= '9'; field++) number = 10 * number + (*field - '0');
-            return number;
-        }
-        if (stop == end)
-            break;
-        field = stop + 1;
-    }
-    return 0;
+    char *text = NULL;
+    eh_item item;
+    EH_TRY(eh_item_read(examples, example, &text, &item));
+    *number = strtoll(eh_item_field(&item, "index"), NULL, 10);
+    eh_free(&text);
+    return EH_OK;
 }
 
 // The examples that are items: one per row of the data set (training may have made several of one), of a data set that
@@ -126,7 +118,10 @@ static eh_status choose_items(work *w)
             continue;
         if (settings->limit > 0 && w->total_count == settings->limit)
             break;
-        if (settings->per_entity > 0 && number_in_entity(examples, i) >= settings->per_entity)
+        int64_t number = 0;
+        if (settings->per_entity > 0)
+            EH_TRY_OR(done, number_in_entity(examples, i, &number));
+        if (settings->per_entity > 0 && number >= settings->per_entity)
             continue;
         int64_t *of_group = &group_counts[examples->groups[i]];
         if (settings->per_group > 0 && *of_group == settings->per_group)
@@ -437,6 +432,8 @@ static eh_status journal_key(const work *w, eh_string *key)
     EH_TRY(eh_string_printf(key, " %s %s %s %s %s %s %s %lld %lld", or_none(m->protocol), or_none(m->orders),
                             or_none(m->wording), or_none(m->context_nulls), or_none(m->classifier), or_none(m->lexicon),
                             or_none(m->group), (long long)m->samples, (long long)m->max_new_tokens));
+    EH_TRY(eh_string_printf(key, " %lld %lld %lld", (long long)m->limit, (long long)m->per_entity,
+                            (long long)m->per_group));
     for (int64_t i = 0; i < m->stop.count; i++)
         EH_TRY(eh_string_printf(key, " stop %zu %s", strlen(m->stop.items[i]), m->stop.items[i]));
     return eh_string_printf(key, " %s %d %d %d %d %d %d", or_none(setup->job->preset), (int)s->answer_parser,

@@ -65,8 +65,7 @@ eh_status eh_sample_mean(const eh_sample *samples, int64_t count, eh_sample *mea
     for (int64_t i = 0; i < mean->item_count; i++) {
         double *cell =
             mean->totals + eh_sample_totals_count(mean, mean->clusters[i]) + (int64_t)mean->strata[i] * width;
-        cell[0] += 1;
-        eh_sample_combine(mean, cell, mean->values + i * mean->value_count);
+        eh_sample_add_item(mean, i, cell);
     }
     return EH_OK;
 }

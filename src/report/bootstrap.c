@@ -414,22 +414,6 @@ eh_status eh_bootstrap_sample(const eh_sample *sample, const eh_bootstrap_settin
     return status;
 }
 
-eh_status eh_bootstrap_pair(const eh_sample *first, const eh_sample *second, const eh_bootstrap_settings *settings,
-                            eh_estimate *first_estimates, eh_estimate *second_estimates, eh_estimate *differences)
-{
-    eh_replicates draws[2] = {{0}, {0}};
-    eh_status status = EH_OK;
-    EH_TRY_OR(done, eh_replicates_draw(first, settings, &draws[0]));
-    EH_TRY_OR(done, eh_replicates_draw(second, settings, &draws[1]));
-    EH_TRY_OR(done, eh_replicates_compare(&draws[0], &draws[1], differences));
-    EH_TRY_OR(done, eh_replicates_estimate(&draws[0], first_estimates));
-    EH_TRY_OR(done, eh_replicates_estimate(&draws[1], second_estimates));
-done:
-    eh_replicates_deinit(&draws[0]);
-    eh_replicates_deinit(&draws[1]);
-    return status;
-}
-
 eh_status eh_cluster_figures(const eh_sample *sample, double *values)
 {
     eh_figure *figures = NULL;

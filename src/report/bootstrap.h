@@ -59,13 +59,9 @@ EH_CHECKED eh_status eh_replicates_compare(const eh_replicates *first, const eh_
 // Whether the two hold the same items under the same clusters and strata, in the same order.
 bool eh_samples_match(const eh_sample *first, const eh_sample *second);
 
-// Each at once. estimates [figure_count].
+// Drawn and estimated at once. estimates [figure_count].
 EH_CHECKED eh_status eh_bootstrap_sample(const eh_sample *sample, const eh_bootstrap_settings *settings,
                                          eh_estimate *estimates);
-// Two aligned samples (eh_samples_align) on the same draws; difference is second - first. EH_INPUT if they don't match.
-EH_CHECKED eh_status eh_bootstrap_pair(const eh_sample *first, const eh_sample *second,
-                                       const eh_bootstrap_settings *settings, eh_estimate *first_estimates,
-                                       eh_estimate *second_estimates, eh_estimate *differences);
 
 // The figures of each cluster alone: values [figure_count, cluster_count], NaN where a cluster has none.
 EH_CHECKED eh_status eh_cluster_figures(const eh_sample *sample, double *values);

@@ -2,7 +2,6 @@
 // is of this machine and build, and worth no more than the time to make it again: whatever does not fit is ignored.
 #include "report/kept.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -10,6 +9,7 @@
 #include "core/string.h"
 #include "core/version.h"
 #include "io/atomic.h"
+#include "io/lines.h"
 #include "report/comparison.h"
 
 static eh_status add_phases(const eh_phase *phases, int64_t count, eh_string *facts)
@@ -146,39 +146,27 @@ static void forget(const eh_results *results)
     }
 }
 
-static eh_status read_file(const char *path, eh_string *text)
-{
-    FILE *file = fopen(path, "rb");
-    char piece[65536];
-    eh_status status = EH_OK;
-    if (file == NULL)
-        return EH_OK;
-    for (size_t size; status == EH_OK && (size = fread(piece, 1, sizeof piece, file)) > 0;)
-        status = eh_string_append(text, piece, size);
-    fclose(file);
-    return status;
-}
-
 eh_status eh_kept_read(const eh_bootstrap_settings *settings, eh_results *results, bool *found)
 {
-    char key[EH_SHA256_TEXT], *path = NULL;
-    eh_string text = {0};
+    char key[EH_SHA256_TEXT], *path = NULL, *bytes = NULL;
+    size_t size = 0;
     eh_status status = EH_OK;
     *found = false;
     EH_TRY_OR(done, find_path(results, &path));
-    EH_TRY_OR(done, read_file(path, &text));
-    if (text.size < sizeof key)
+    if (eh_read_file(path, SIZE_MAX, &bytes, &size) != EH_OK)
+        eh_error_clear(); // not there
+    if (size < sizeof key)
         goto done;
     EH_TRY_OR(done, find_key(settings, results, key));
-    if (memcmp(text.bytes, key, sizeof key) != 0)
+    if (memcmp(bytes, key, sizeof key) != 0)
         goto done;
-    walk w = {.at = text.bytes + sizeof key, .left = text.size - sizeof key, .fits = true};
+    walk w = {.at = bytes + sizeof key, .left = size - sizeof key, .fits = true};
     EH_TRY_OR(done, pass_results(&w, results));
     *found = w.fits && w.left == 0;
     if (!*found)
         forget(results);
 done:
-    eh_string_deinit(&text);
+    eh_free(&bytes);
     eh_free(&path);
     return status;
 }

@@ -100,15 +100,16 @@ eh_status eh_page_plane(const eh_report_run *runs, int64_t run_count, eh_string 
                                 .path_count = made.path_count,
                                 .series = run_count > 1 ? names : NULL,
                                 .series_count = run_count < MOST_SERIES ? run_count : MOST_SERIES};
-    const eh_chart chart = {
-        "Bias against capability: mitigation or damage?",
-        "Mitigation moves down to the dashed line at 0 and stays at the left; damage drifts to the right. A treatment "
-        "that works (triangle) lies nearer to 0 than the damage control (cross), which has lost as much capability. "
-        "Other "
-        "controls: placebo a ring, neutral text a square, reversed training a diamond. Upright lines: 95 % intervals.",
-        "",
-        NAN,
-        {{NULL}, {0}, 0}};
+    const eh_chart chart = {.title = "Bias against capability: mitigation or damage?",
+                            .caption = "Mitigation moves down to the dashed line at 0 and stays at the left; damage "
+                                       "drifts to the right. A treatment "
+                                       "that works (triangle) lies nearer to 0 than the damage control (cross), which "
+                                       "has lost as much capability. "
+                                       "Other "
+                                       "controls: placebo a ring, neutral text a square, reversed training a diamond. "
+                                       "Upright lines: 95 % intervals.",
+                            .unit = "",
+                            .reference = NAN};
     status = made.count > 1 ? eh_chart_scatter(&chart, &scatter, made.points, made.count, html) : EH_OK;
 done:
     plane_deinit(&made);
@@ -188,8 +189,10 @@ static eh_status plot_sizes(const eh_report_run *runs, int64_t run_count, const 
                                 .path_count = made.path_count,
                                 .series = names,
                                 .series_count = series};
-    const eh_chart chart = {
-        title, "Over the number of the model's parameters. Upright lines: 95 % intervals.", "", NAN, {{NULL}, {0}, 0}};
+    const eh_chart chart = {.title = title,
+                            .caption = "Over the number of the model's parameters. Upright lines: 95 % intervals.",
+                            .unit = "",
+                            .reference = NAN};
     if (sizes_differ(&made))
         status = eh_chart_scatter(&chart, &scatter, made.points, made.count, html);
 done:
@@ -240,12 +243,11 @@ static eh_status plot_way(const eh_trajectory *way, eh_string *html)
                                 .paths = made.paths,
                                 .path_count = made.path_count};
     const eh_chart chart = {
-        "The way of the training",
-        "Bias and capability at every checkpoint. Green: on the Pareto front, no other point is both "
-        "nearer to neutral and better on the text. Upright lines: 95 % intervals.",
-        "",
-        NAN,
-        {{NULL}, {0}, 0}};
+        .title = "The way of the training",
+        .caption = "Bias and capability at every checkpoint. Green: on the Pareto front, no other point is both "
+                   "nearer to neutral and better on the text. Upright lines: 95 % intervals.",
+        .unit = "",
+        .reference = NAN};
     if (made.count > 2)
         status = eh_chart_scatter(&chart, &scatter, made.points, made.count, html);
 done:
@@ -277,7 +279,7 @@ static eh_status plot_over_steps(const eh_trajectory *way, int what, const char 
                                 .y_reference = reference,
                                 .paths = made.paths,
                                 .path_count = made.path_count};
-    const eh_chart chart = {title, caption, "", NAN, {{NULL}, {0}, 0}};
+    const eh_chart chart = {.title = title, .caption = caption, .unit = "", .reference = NAN};
     if (made.count > 2)
         status = eh_chart_scatter(&chart, &scatter, made.points, made.count, html);
 done:

@@ -110,7 +110,7 @@ static eh_status plot_truth_phase(const eh_report_run *run, const eh_truth_phase
                                 .x_reference = NAN,
                                 .y_reference = NAN,
                                 .small = true};
-    const eh_chart chart = {title, caption, "", NAN, {{NULL}, {0}, 0}};
+    const eh_chart chart = {.title = title, .caption = caption, .unit = "", .reference = NAN};
     EH_TRY_OR(done, eh_chart_scatter(&chart, &scatter, points, phase->point_count, html));
 done:
     eh_free(&points);
@@ -147,7 +147,7 @@ static eh_status plot_position_figure(const eh_report_run *run, const eh_metric_
             group_count++;
         }
     }
-    const eh_chart chart = {title, caption, unit, NAN, {{NULL}, {0}, 0}};
+    const eh_chart chart = {.title = title, .caption = caption, .unit = unit, .reference = NAN};
     return group_count == 0 ? EH_OK : eh_chart_bars(&chart, series, phase_count, groups, group_count, html);
 }
 
@@ -190,8 +190,10 @@ static eh_status draw_training(const eh_columns *columns, eh_string *html)
         if (any)
             curves[count++] = (eh_curve){columns->headers[c], y};
     }
-    const eh_chart chart = {
-        "Training", "Loss in nats per labelled token over the steps of the fine-tuning.", "", NAN, {{NULL}, {0}, 0}};
+    const eh_chart chart = {.title = "Training",
+                            .caption = "Loss in nats per labelled token over the steps of the fine-tuning.",
+                            .unit = "",
+                            .reference = NAN};
     const eh_status status =
         count > 0 && rows > 1 ? eh_chart_curves(&chart, "step", values, rows, curves, count, html) : EH_OK;
     eh_free(&values);

@@ -77,11 +77,10 @@ static eh_status plot_types(const eh_report_run *runs, int64_t run_count, eh_str
         groups[group_count] = (eh_bar_group){scope, marks[group_count]};
         group_count++;
     }
-    const eh_chart chart = {"Change of bias by type",
-                            "Mean margin, after - before. Lines: 95 % intervals of the paired change.",
-                            "nats",
-                            0,
-                            {{NULL}, {0}, 0}};
+    const eh_chart chart = {.title = "Change of bias by type",
+                            .caption = "Mean margin, after - before. Lines: 95 % intervals of the paired change.",
+                            .unit = "nats",
+                            .reference = 0};
     return group_count < 2 ? EH_OK : eh_chart_bars(&chart, series, run_count, groups, group_count, html);
 }
 

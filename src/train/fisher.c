@@ -115,11 +115,12 @@ static eh_anchor_stretch part_of_unit(const eh_trainer *trainer, int64_t u)
 static eh_status remember_start(eh_trainer *trainer)
 {
     eh_anchor_stretch *stretches = NULL;
-    int64_t count = 0, capacity = 0;
+    int64_t count = 0;
+    EH_TRY(EH_ALLOC(trainer->partition.unit_count, &stretches));
     for (int64_t u = 0; u < trainer->partition.unit_count; u++) {
         const eh_anchor_stretch part = part_of_unit(trainer, u);
         if (!trainer->partition.units[u].frozen && part.count > 0)
-            EH_TRY(EH_APPEND(&stretches, &count, &capacity, part));
+            stretches[count++] = part;
     }
     return eh_anchor_init(trainer->backend, trainer->model, trainer->job->train.l2, stretches, count, &trainer->anchor);
 }

@@ -166,15 +166,21 @@ static void test_a_pair_cancels_what_both_share(void **state)
     }
     add_up(&before);
     add_up(&after);
-    eh_estimate first[2], second[2], difference[2];
+    eh_estimate first[2], difference[2];
+    eh_replicates draws[2];
     const eh_bootstrap_settings settings = {.replicates = 2000, .seed = 9};
-    assert_int_equal(eh_bootstrap_pair(&before.sample, &after.sample, &settings, first, second, difference), EH_OK);
+    assert_int_equal(eh_replicates_draw(&before.sample, &settings, &draws[0]), EH_OK);
+    assert_int_equal(eh_replicates_draw(&after.sample, &settings, &draws[1]), EH_OK);
+    assert_int_equal(eh_replicates_estimate(&draws[0], first), EH_OK);
+    assert_int_equal(eh_replicates_compare(&draws[0], &draws[1], difference), EH_OK);
     assert_close(difference[0].value, 1, 0.05);
     assert_true(difference[0].interval.low > 0.95 && difference[0].interval.high < 1.05);
     assert_true(first[0].standard_error > 0.3);
     assert_true(difference[0].p < 0.001);
     after.ids[7] = 1000;
-    assert_int_equal(eh_bootstrap_pair(&before.sample, &after.sample, &settings, first, second, difference), EH_INPUT);
+    assert_int_equal(eh_replicates_compare(&draws[0], &draws[1], difference), EH_INPUT);
+    eh_replicates_deinit(&draws[0]);
+    eh_replicates_deinit(&draws[1]);
 }
 
 static void test_figures_without_a_value_get_no_interval(void **state)
