@@ -4,11 +4,10 @@
 //   encoder-decoder  `continue` (source empty, or the context), `prompted` (the prompt without options), `infill` (the
 //                    word for the sentinel); the target is the sentence and the end token
 //   masked           `pll`: each token of the differing word masked in turn; `official`: the reference's mean of
-//                    probabilities of the word's tokens, the ones before revealed; between sentences the PLL of the
-//                    second given the first
+//                    probabilities of the word's tokens, the ones before revealed; between sentences the EH_FORM_PLL of
+//                    the second given the first
 //   next sentence    log P(is next)
-// Two null pickers ask the model as well: `no_context`, for the sentence without its context or the word of the blank
-// alone, and (context_nulls: both) `shuffled`, with the context's words in random order.
+// Two null pickers ask the model as well (stereoset_nulls.c).
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,20 +15,13 @@
 #include "core/memory.h"
 #include "metrics/ask_internal.h"
 #include "metrics/rows_internal.h"
-#include "metrics/stereoset_internal.h"
+#include "metrics/stereoset_likelihood_internal.h"
 
-// What a sequence was asked for: a label and one of these.
-typedef enum { CONTINUE, PROMPTED, INFILL, PLL, OFFICIAL, NEXT, NO_CONTEXT, SHUFFLED, FORMS } form;
-static const char *const form_names[FORMS] = {"continue", "prompted", "infill",     "pll",
-                                              "official", "nsp",      "no_context", "shuffled"};
+const char *const eh_stereoset_form_names[EH_FORMS] = {"continue", "prompted", "infill",     "pll",
+                                                       "official", "nsp",      "no_context", "shuffled"};
 
-static int32_t tag_of(form f, int label)
-{
-    return (int32_t)f * EH_STEREOSET_LABELS + label;
-}
-
-static void set_number(eh_score_table *table, int64_t row, const char *prefix, const char *name, int label,
-                       double value)
+void eh_stereoset_set_number(eh_score_table *table, int64_t row, const char *prefix, const char *name, int label,
+                             double value)
 {
     char column[64];
     snprintf(column, sizeof column, "%s%s%s_%s", prefix, prefix[0] == '\0' ? "" : "_", name,
@@ -37,8 +29,8 @@ static void set_number(eh_score_table *table, int64_t row, const char *prefix, c
     eh_rows_number(table, row, column, value);
 }
 
-static void set_integer(eh_score_table *table, int64_t row, const char *prefix, const char *name, int label,
-                        int64_t value)
+void eh_stereoset_set_integer(eh_score_table *table, int64_t row, const char *prefix, const char *name, int label,
+                              int64_t value)
 {
     char column[64];
     snprintf(column, sizeof column, "%s%s%s_%s", prefix, prefix[0] == '\0' ? "" : "_", name,
@@ -61,9 +53,9 @@ static eh_status ask_decoder(const eh_metric_setup *setup, const eh_stereoset_it
         EH_TRY_OR(done, eh_string_printf(&text, "%s%s", item->intrasentence ? "" : " ", item->sentences[l]));
         sentence.count = 0;
         EH_TRY_OR(done, eh_ids_add_text(&sentence, setup, text.bytes, EH_WITHOUT_SPECIAL));
-        eh_request_tag(requests, tag_of(CONTINUE, l));
+        eh_request_tag(requests, eh_stereoset_tag(EH_FORM_CONTINUE, l));
         EH_TRY_OR(done, eh_request_continuation(requests, context.ids, context.count, sentence.ids, sentence.count));
-        eh_request_tag(requests, tag_of(OFFICIAL, l));
+        eh_request_tag(requests, eh_stereoset_tag(EH_FORM_OFFICIAL, l));
         if (item->intrasentence && sentence.count > 1)
             EH_TRY_OR(done, eh_request_continuation(requests, sentence.ids, 1, sentence.ids + 1, sentence.count - 1));
     }
@@ -78,22 +70,22 @@ static void score_decoder(const eh_stereoset_item *item, const eh_answers *answe
 {
     for (int l = 0; l < EH_STEREOSET_LABELS; l++) {
         int64_t tokens, rest_tokens;
-        const double sum = eh_answer_tagged(answers, tag_of(CONTINUE, l), &tokens);
-        set_number(table, row, "", "log_likelihood", l, sum);
-        set_integer(table, row, "", "tokens", l, tokens);
+        const double sum = eh_answer_tagged(answers, eh_stereoset_tag(EH_FORM_CONTINUE, l), &tokens);
+        eh_stereoset_set_number(table, row, "", "log_likelihood", l, sum);
+        eh_stereoset_set_integer(table, row, "", "tokens", l, tokens);
         if (!item->intrasentence || tokens == 0)
             continue; // the published scores between sentences are those of heads that were not published
-        const int64_t whole = eh_answer_find(answers, tag_of(CONTINUE, l));
+        const int64_t whole = eh_answer_find(answers, eh_stereoset_tag(EH_FORM_CONTINUE, l));
         const double first = answers->log_probabilities[answers->label_first[whole]];
-        const double rest = eh_answer_tagged(answers, tag_of(OFFICIAL, l), &rest_tokens);
-        set_number(table, row, "", "official", l, tokens == 1 ? first : (first + rest) / (double)tokens);
+        const double rest = eh_answer_tagged(answers, eh_stereoset_tag(EH_FORM_OFFICIAL, l), &rest_tokens);
+        eh_stereoset_set_number(table, row, "", "official", l, tokens == 1 ? first : (first + rest) / (double)tokens);
     }
 }
 
 // --- Encoder-decoders ---------------------------------------------------------------------------------------------
 
-// The context with every BLANK replaced; with `numbered` by <extra_id_0>, <extra_id_1>, ..., else by `filler`.
-static eh_status replace_blanks(const char *context, const char *filler, bool numbered, eh_string *text, int *blanks)
+eh_status eh_stereoset_replace_blanks(const char *context, const char *filler, bool numbered, eh_string *text,
+                                      int *blanks)
 {
     eh_string_clear(text);
     *blanks = 0;
@@ -107,23 +99,23 @@ static eh_status replace_blanks(const char *context, const char *filler, bool nu
     }
 }
 
-static eh_status source_of(const eh_metric_setup *setup, const eh_stereoset_item *item, form f, eh_ids *source,
-                           int *blanks)
+static eh_status source_of(const eh_metric_setup *setup, const eh_stereoset_item *item, eh_stereoset_form f,
+                           eh_ids *source, int *blanks)
 {
     eh_status status = EH_OK;
     eh_string text = {0};
     *blanks = 0;
     source->count = 0;
-    if (f == CONTINUE && item->intrasentence) {
+    if (f == EH_FORM_CONTINUE && item->intrasentence) {
         status = eh_ids_add(source, setup->special.eos);
     } else {
-        if (f == CONTINUE)
+        if (f == EH_FORM_CONTINUE)
             status = eh_string_append_text(&text, item->context);
-        else if (f == INFILL)
-            status = replace_blanks(item->context, NULL, true, &text, blanks);
+        else if (f == EH_FORM_INFILL)
+            status = eh_stereoset_replace_blanks(item->context, NULL, true, &text, blanks);
         else if (item->intrasentence) {
             eh_string blanked = {0};
-            status = replace_blanks(item->context, "____", false, &blanked, blanks);
+            status = eh_stereoset_replace_blanks(item->context, "____", false, &blanked, blanks);
             if (status == EH_OK)
                 status = eh_string_printf(&text, "Fill the blank: %s\nAnswer:", blanked.bytes);
             eh_string_deinit(&blanked);
@@ -161,20 +153,20 @@ static eh_status ask_encoder_decoder(const eh_metric_setup *setup, const eh_ster
 {
     eh_status status = EH_OK;
     eh_ids source = {0}, target = {0};
-    for (form f = CONTINUE; f <= INFILL; f++) {
+    for (eh_stereoset_form f = EH_FORM_CONTINUE; f <= EH_FORM_INFILL; f++) {
         int blanks;
-        if (f == INFILL && !item->intrasentence)
+        if (f == EH_FORM_INFILL && !item->intrasentence)
             continue;
         EH_TRY_OR(done, source_of(setup, item, f, &source, &blanks));
         for (int l = 0; l < EH_STEREOSET_LABELS; l++) {
             target.count = 0;
-            if (f == INFILL)
+            if (f == EH_FORM_INFILL)
                 EH_TRY_OR(done, infill_target(setup, item, l, blanks, &target));
             else
                 EH_TRY_OR(done, eh_ids_add_text(&target, setup, item->sentences[l], EH_WITH_SPECIAL));
             if (target.count == 0)
                 continue;
-            eh_request_tag(requests, tag_of(f, l));
+            eh_request_tag(requests, eh_stereoset_tag(f, l));
             EH_TRY_OR(done, eh_request_target(requests, source.ids, source.count, target.ids, target.count));
         }
     }
@@ -186,25 +178,24 @@ done:
 
 static void score_encoder_decoder(const eh_answers *answers, eh_score_table *table, int64_t row)
 {
-    for (form f = CONTINUE; f <= INFILL; f++)
+    for (eh_stereoset_form f = EH_FORM_CONTINUE; f <= EH_FORM_INFILL; f++)
         for (int l = 0; l < EH_STEREOSET_LABELS; l++) {
             int64_t tokens;
-            double sum = eh_answer_tagged(answers, tag_of(f, l), &tokens);
-            if (f == INFILL && tokens > 0) { // the first sentinel is given
-                const int64_t s = eh_answer_find(answers, tag_of(f, l));
+            double sum = eh_answer_tagged(answers, eh_stereoset_tag(f, l), &tokens);
+            if (f == EH_FORM_INFILL && tokens > 0) { // the first sentinel is given
+                const int64_t s = eh_answer_find(answers, eh_stereoset_tag(f, l));
                 sum -= (double)answers->log_probabilities[answers->label_first[s]];
                 tokens--;
             }
-            set_number(table, row, form_names[f], "log_likelihood", l, sum);
-            set_integer(table, row, form_names[f], "tokens", l, tokens);
+            eh_stereoset_set_number(table, row, eh_stereoset_form_names[f], "log_likelihood", l, sum);
+            eh_stereoset_set_integer(table, row, eh_stereoset_form_names[f], "tokens", l, tokens);
         }
 }
 
 // --- Masked models ------------------------------------------------------------------------------------------------
 
-// Masks each token of the text that touches bytes [first, first + size) of the second text (or of the only one).
-static eh_status ask_each(const eh_metric_setup *setup, const eh_encoding *encoding, uint8_t source, size_t first,
-                          size_t size, eh_requests *requests)
+eh_status eh_stereoset_ask_each(const eh_metric_setup *setup, const eh_encoding *encoding, uint8_t source, size_t first,
+                                size_t size, eh_requests *requests)
 {
     eh_status status = EH_OK;
     eh_ids ids = {0};
@@ -270,7 +261,7 @@ static eh_status ask_official(const eh_metric_setup *setup, const eh_stereoset_i
         if (j > 0)
             EH_TRY_OR(done, eh_tokenizer_decode(setup->tokenizer, tokens.ids, j, false, &known));
         EH_TRY_OR(done, eh_string_append_text(&known, mask));
-        EH_TRY_OR(done, replace_blanks(item->context, known.bytes, false, &text, &blanks));
+        EH_TRY_OR(done, eh_stereoset_replace_blanks(item->context, known.bytes, false, &text, &blanks));
         EH_TRY_OR(done, eh_tokenizer_encode(setup->tokenizer, text.bytes, text.size, EH_WITH_SPECIAL, setup->encoding));
         int32_t position = -1;
         for (int64_t i = 0; i < setup->encoding->count; i++)
@@ -301,9 +292,9 @@ static eh_status ask_masked(const eh_metric_setup *setup, const eh_stereoset_ite
         else
             EH_TRY(eh_tokenizer_encode_pair(setup->tokenizer, item->context, strlen(item->context), sentence,
                                             strlen(sentence), setup->encoding));
-        eh_request_tag(requests, tag_of(PLL, l));
-        EH_TRY(ask_each(setup, setup->encoding, item->intrasentence ? 0 : 1, first, size, requests));
-        eh_request_tag(requests, tag_of(OFFICIAL, l));
+        eh_request_tag(requests, eh_stereoset_tag(EH_FORM_PLL, l));
+        EH_TRY(eh_stereoset_ask_each(setup, setup->encoding, item->intrasentence ? 0 : 1, first, size, requests));
+        eh_request_tag(requests, eh_stereoset_tag(EH_FORM_OFFICIAL, l));
         if (item->intrasentence)
             EH_TRY(ask_official(setup, item, l, requests));
     }
@@ -325,150 +316,12 @@ static void score_masked(const eh_answers *answers, eh_score_table *table, int64
 {
     for (int l = 0; l < EH_STEREOSET_LABELS; l++) {
         int64_t tokens;
-        set_number(table, row, "pll", "log_likelihood", l, eh_answer_tagged(answers, tag_of(PLL, l), &tokens));
-        set_integer(table, row, "pll", "tokens", l, tokens);
-        set_number(table, row, "", "official", l, mean_probability(answers, tag_of(OFFICIAL, l)));
+        eh_stereoset_set_number(table, row, "pll", "log_likelihood", l,
+                                eh_answer_tagged(answers, eh_stereoset_tag(EH_FORM_PLL, l), &tokens));
+        eh_stereoset_set_integer(table, row, "pll", "tokens", l, tokens);
+        eh_stereoset_set_number(table, row, "", "official", l,
+                                mean_probability(answers, eh_stereoset_tag(EH_FORM_OFFICIAL, l)));
     }
-}
-
-// --- Null pickers that ask the model --------------------------------------------------------------------------------
-
-// What one of them reads: between sentences the second sentence, behind nothing or the shuffled context; within one the
-// words of the blank, alone or among the shuffled words of the context.
-typedef struct {
-    eh_string context, text, word;
-    size_t first, size; // of the text: what a masked model is asked for
-} null_text;
-
-// Where the word that fills the last BLANK begins in the filled text.
-static size_t last_fill(const char *context, size_t word_size)
-{
-    size_t first = 0, filled = 0; // bytes of the context that are taken, of the text that they became
-    for (const char *blank; (blank = strstr(context + first, "BLANK")) != NULL; filled += word_size) {
-        filled += (size_t)(blank - context) - first;
-        first = (size_t)(blank - context) + strlen("BLANK");
-    }
-    return filled - word_size;
-}
-
-static eh_status null_text_of(const eh_metric_setup *setup, const eh_stereoset_item *item, int64_t index, form f,
-                              int label, null_text *n)
-{
-    const char *sentence = item->sentences[label];
-    size_t first = 0, size = strlen(sentence);
-    eh_string_clear(&n->context);
-    eh_string_clear(&n->text);
-    EH_TRY(eh_string_append(&n->context, "", 0));
-    if (item->intrasentence && !eh_stereoset_fill(item->context, sentence, &first, &size))
-        size = 0;
-    if (f == SHUFFLED)
-        EH_TRY(eh_stereoset_shuffle(setup, index, item->context, &n->context));
-    if (!item->intrasentence || f == NO_CONTEXT) {
-        EH_TRY(eh_string_append(&n->text, sentence + first, size));
-        n->first = 0;
-        n->size = size;
-        return EH_OK;
-    }
-    int blanks;
-    eh_string_clear(&n->word);
-    EH_TRY(eh_string_append(&n->word, sentence + first, size));
-    EH_TRY(replace_blanks(n->context.bytes, n->word.bytes, false, &n->text, &blanks));
-    n->first = last_fill(n->context.bytes, size);
-    n->size = size;
-    eh_string_clear(&n->context);
-    return eh_string_append(&n->context, "", 0);
-}
-
-static eh_status ask_null_masked(const eh_metric_setup *setup, const null_text *n, eh_requests *requests)
-{
-    const bool pair = n->context.size > 0;
-    if (pair)
-        EH_TRY(eh_tokenizer_encode_pair(setup->tokenizer, n->context.bytes, n->context.size, n->text.bytes,
-                                        n->text.size, setup->encoding));
-    else
-        EH_TRY(eh_tokenizer_encode(setup->tokenizer, n->text.bytes, n->text.size, EH_WITH_SPECIAL, setup->encoding));
-    return ask_each(setup, setup->encoding, pair, n->first, n->size, requests);
-}
-
-static eh_status ask_null_autoregressive(const eh_metric_setup *setup, const null_text *n, bool begins_text,
-                                         eh_requests *requests)
-{
-    const bool decoder = setup->kind == EH_DECODER;
-    eh_status status = EH_OK;
-    eh_ids context = {0}, ids = {0};
-    eh_string text = {0};
-    EH_TRY_OR(done, eh_string_printf(&text, "%s%s", decoder && !begins_text ? " " : "", n->text.bytes));
-    EH_TRY_OR(done, eh_ids_add_text(&ids, setup, text.bytes, decoder ? EH_WITHOUT_SPECIAL : EH_WITH_SPECIAL));
-    if (decoder)
-        EH_TRY_OR(done, eh_ids_add(&context, eh_start_id(setup)));
-    if (n->context.size > 0)
-        EH_TRY_OR(done,
-                  eh_ids_add_text(&context, setup, n->context.bytes, decoder ? EH_WITHOUT_SPECIAL : EH_WITH_SPECIAL));
-    if (context.count == 0)
-        EH_TRY_OR(done, eh_ids_add(&context, setup->special.eos));
-    EH_TRY_OR(done, decoder ? eh_request_continuation(requests, context.ids, context.count, ids.ids, ids.count)
-                            : eh_request_target(requests, context.ids, context.count, ids.ids, ids.count));
-done:
-    eh_ids_deinit(&context);
-    eh_ids_deinit(&ids);
-    eh_string_deinit(&text);
-    return status;
-}
-
-static bool asks_null(const eh_metric_setup *setup, form f)
-{
-    if (setup->head == EH_HEAD_NEXT_SENTENCE)
-        return false; // judges pairs alone
-    return f == NO_CONTEXT ? eh_stereoset_asks_left_out(setup) : eh_stereoset_asks_shuffled(setup);
-}
-
-static eh_status ask_nulls(const eh_metric_setup *setup, const eh_stereoset_item *item, int64_t index,
-                           eh_requests *requests)
-{
-    eh_status status = EH_OK;
-    null_text n = {0};
-    for (form f = NO_CONTEXT; f <= SHUFFLED; f++)
-        for (int l = 0; l < EH_STEREOSET_LABELS && asks_null(setup, f); l++) {
-            EH_TRY_OR(done, null_text_of(setup, item, index, f, l, &n));
-            if (n.size == 0)
-                continue;
-            eh_request_tag(requests, tag_of(f, l));
-            if (setup->kind == EH_ENCODER)
-                EH_TRY_OR(done, ask_null_masked(setup, &n, requests));
-            else
-                EH_TRY_OR(done, ask_null_autoregressive(setup, &n, item->intrasentence && f == SHUFFLED, requests));
-        }
-done:
-    eh_string_deinit(&n.context);
-    eh_string_deinit(&n.text);
-    eh_string_deinit(&n.word);
-    return status;
-}
-
-static void score_nulls(const eh_metric_setup *setup, const eh_answers *answers, eh_score_table *table, int64_t row)
-{
-    for (form f = NO_CONTEXT; f <= SHUFFLED; f++)
-        for (int l = 0; l < EH_STEREOSET_LABELS && asks_null(setup, f); l++) {
-            int64_t tokens;
-            const double sum = eh_answer_tagged(answers, tag_of(f, l), &tokens);
-            set_number(table, row, form_names[f], "log_likelihood", l, sum);
-            set_integer(table, row, form_names[f], "tokens", l, tokens);
-        }
-}
-
-static eh_status null_columns(const eh_metric_setup *setup, eh_score_table *table)
-{
-    int64_t ignored[EH_STEREOSET_LABELS];
-    for (form f = NO_CONTEXT; f <= SHUFFLED; f++) {
-        char name[48];
-        if (!asks_null(setup, f))
-            continue;
-        snprintf(name, sizeof name, "%s_log_likelihood", form_names[f]);
-        EH_TRY(eh_stereoset_columns(table, name, EH_COLUMN_NUMBER, ignored));
-        snprintf(name, sizeof name, "%s_tokens", form_names[f]);
-        EH_TRY(eh_stereoset_columns(table, name, EH_COLUMN_INTEGER, ignored));
-    }
-    return EH_OK;
 }
 
 // A next-sentence head judges pairs of sentences only; its first class is "is next".
@@ -478,7 +331,7 @@ static eh_status ask_next_sentence(const eh_metric_setup *setup, const eh_stereo
     for (int l = 0; l < EH_STEREOSET_LABELS && !item->intrasentence; l++) {
         EH_TRY(eh_tokenizer_encode_pair(setup->tokenizer, item->context, strlen(item->context), item->sentences[l],
                                         strlen(item->sentences[l]), setup->encoding));
-        eh_request_tag(requests, tag_of(NEXT, l));
+        eh_request_tag(requests, eh_stereoset_tag(EH_FORM_NEXT, l));
         EH_TRY(eh_request_masked(requests, setup->encoding->ids, setup->encoding->type_ids, setup->encoding->count,
                                  &position, &is_next, 1));
     }
@@ -489,8 +342,9 @@ static void score_next_sentence(const eh_answers *answers, eh_score_table *table
 {
     for (int l = 0; l < EH_STEREOSET_LABELS; l++) {
         int64_t tokens;
-        set_number(table, row, "nsp", "log_likelihood", l, eh_answer_tagged(answers, tag_of(NEXT, l), &tokens));
-        set_integer(table, row, "nsp", "tokens", l, tokens);
+        eh_stereoset_set_number(table, row, "nsp", "log_likelihood", l,
+                                eh_answer_tagged(answers, eh_stereoset_tag(EH_FORM_NEXT, l), &tokens));
+        eh_stereoset_set_integer(table, row, "nsp", "tokens", l, tokens);
     }
 }
 
@@ -511,23 +365,25 @@ static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
     EH_TRY(eh_stereoset_columns(table, "position", EH_COLUMN_INTEGER, ignored));
     EH_TRY(eh_stereoset_columns(table, "bytes", EH_COLUMN_INTEGER, ignored));
     EH_TRY(eh_stereoset_columns(table, "word_frequency", EH_COLUMN_NUMBER, ignored));
-    EH_TRY(null_columns(setup, table));
+    EH_TRY(eh_stereoset_null_columns(setup, table));
     if (setup->kind == EH_DECODER) {
         EH_TRY(eh_stereoset_columns(table, "log_likelihood", EH_COLUMN_NUMBER, ignored));
         EH_TRY(eh_stereoset_columns(table, "tokens", EH_COLUMN_INTEGER, ignored));
         return eh_stereoset_columns(table, "official", EH_COLUMN_NUMBER, ignored);
     }
     const bool next = setup->head == EH_HEAD_NEXT_SENTENCE;
-    const form first = setup->kind == EH_ENCODER_DECODER ? CONTINUE : next ? NEXT : PLL;
-    const form last = setup->kind == EH_ENCODER_DECODER ? INFILL : first;
-    for (form f = first; f <= last; f++) {
+    const eh_stereoset_form first = setup->kind == EH_ENCODER_DECODER ? EH_FORM_CONTINUE
+                                    : next                            ? EH_FORM_NEXT
+                                                                      : EH_FORM_PLL;
+    const eh_stereoset_form last = setup->kind == EH_ENCODER_DECODER ? EH_FORM_INFILL : first;
+    for (eh_stereoset_form f = first; f <= last; f++) {
         char name[48];
-        snprintf(name, sizeof name, "%s_log_likelihood", form_names[f]);
+        snprintf(name, sizeof name, "%s_log_likelihood", eh_stereoset_form_names[f]);
         EH_TRY(eh_stereoset_columns(table, name, EH_COLUMN_NUMBER, ignored));
-        snprintf(name, sizeof name, "%s_tokens", form_names[f]);
+        snprintf(name, sizeof name, "%s_tokens", eh_stereoset_form_names[f]);
         EH_TRY(eh_stereoset_columns(table, name, EH_COLUMN_INTEGER, ignored));
     }
-    if (first == PLL)
+    if (first == EH_FORM_PLL)
         EH_TRY(eh_stereoset_columns(table, "official", EH_COLUMN_NUMBER, ignored));
     return EH_OK;
 }
@@ -537,7 +393,7 @@ static eh_status requests_of(const eh_metric_setup *setup, const eh_item *item, 
     eh_stereoset_item stereoset;
     if (!eh_stereoset_read(item, &stereoset))
         return EH_OK; // the row will say so
-    EH_TRY(ask_nulls(setup, &stereoset, item->index, requests));
+    EH_TRY(eh_stereoset_ask_nulls(setup, &stereoset, item->index, requests));
     if (setup->kind == EH_DECODER)
         return ask_decoder(setup, &stereoset, requests);
     if (setup->kind == EH_ENCODER_DECODER)
@@ -574,11 +430,12 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
     if (!complete)
         return eh_rows_reason(table, row, "not one sentence of each label");
     for (int l = 0; l < EH_STEREOSET_LABELS; l++) {
-        set_integer(table, row, "", "position", l, stereoset.position[l]);
-        set_integer(table, row, "", "bytes", l, (int64_t)strlen(stereoset.sentences[l]));
-        set_number(table, row, "", "word_frequency", l, eh_word_frequency(setup->words, stereoset.sentences[l]));
+        eh_stereoset_set_integer(table, row, "", "position", l, stereoset.position[l]);
+        eh_stereoset_set_integer(table, row, "", "bytes", l, (int64_t)strlen(stereoset.sentences[l]));
+        eh_stereoset_set_number(table, row, "", "word_frequency", l,
+                                eh_word_frequency(setup->words, stereoset.sentences[l]));
     }
-    score_nulls(setup, answers, table, row);
+    eh_stereoset_score_nulls(setup, answers, table, row);
     if (setup->kind == EH_DECODER)
         score_decoder(&stereoset, answers, table, row);
     else if (setup->kind == EH_ENCODER_DECODER)
