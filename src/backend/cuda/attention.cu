@@ -61,18 +61,6 @@ __device__ float dot(const float *x, const float *y, int size)
     return sum;
 }
 
-// Sum or maximum over the four threads of a row, which are neighbours in a warp.
-__device__ float row_sum(float x)
-{
-    x += __shfl_xor_sync(eh_all_lanes, x, 1);
-    return x + __shfl_xor_sync(eh_all_lanes, x, 2);
-}
-__device__ float row_max(float x)
-{
-    x = fmaxf(x, __shfl_xor_sync(eh_all_lanes, x, 1));
-    return fmaxf(x, __shfl_xor_sync(eh_all_lanes, x, 2));
-}
-
 // Keys that any query of a tile sees.
 __device__ int tile_keys(const eh_attention_view &a, const eh_segment_view &s, int first)
 {
@@ -111,14 +99,15 @@ template <int slices> __global__ void forward_kernel(eh_attention_view a)
             scores[row * (tile + 1) + j] = score;
             tile_top = fmaxf(tile_top, score);
         }
-        const float new_top = fmaxf(top, row_max(tile_top)), shrink = new_top == -INFINITY ? 1.0f : expf(top - new_top);
+        const float new_top = fmaxf(top, eh_row_max(tile_top)),
+                    shrink = new_top == -INFINITY ? 1.0f : expf(top - new_top);
         float tile_sum = 0;
         for (int j = part; j < tile; j += parts) {
             const float p = key + j < mine ? expf(scores[row * (tile + 1) + j] - new_top) : 0.0f;
             tile_sum += p;
             scores[row * (tile + 1) + j] = key + j < mine ? p * eh_pair_factor(a, query_row, head, key + j) : 0.0f;
         }
-        sum = sum * shrink + row_sum(tile_sum);
+        sum = sum * shrink + eh_row_sum(tile_sum);
         top = new_top;
         __syncwarp(); // a row's scores come from its four neighbours
         for (int slice = 0; slice < slices; slice++) {
@@ -158,7 +147,7 @@ __global__ void delta_kernel(eh_attention_view a)
 #pragma unroll
             for (int j = 0; j < 8; j++) sum += grad.v[j] * output.v[j];
         }
-    sum = row_sum(sum);
+    sum = eh_row_sum(sum);
     if (i < s.query_count && threadIdx.x % parts == 0)
         a.delta[row * a.head_count + head] = sum;
 }

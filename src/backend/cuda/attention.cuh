@@ -89,6 +89,18 @@ static __device__ inline float eh_pair_factor(const eh_attention_view &a, int64_
     return eh_cuda_dropout_word(a.dropout_seed, index) >= a.dropout_threshold ? a.dropout_factor : 0.0f;
 }
 
+// Sum or maximum over the four threads of a row, which are neighbours in a warp.
+static __device__ inline float eh_row_sum(float x)
+{
+    x += __shfl_xor_sync(eh_all_lanes, x, 1);
+    return x + __shfl_xor_sync(eh_all_lanes, x, 2);
+}
+static __device__ inline float eh_row_max(float x)
+{
+    x = fmaxf(x, __shfl_xor_sync(eh_all_lanes, x, 1));
+    return fmaxf(x, __shfl_xor_sync(eh_all_lanes, x, 2));
+}
+
 // By tensor cores (attention_tensor.cu), for queries, keys and values of one 16-bit type that the device's tensor cores
 // know; *done false: it is not the case. The shape: tiles of `queries` and `keys` of the longest segment.
 struct eh_attention_size {

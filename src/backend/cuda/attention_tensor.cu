@@ -133,18 +133,6 @@ __device__ void add_times_tile(const float (&left)[tile / 8][4], const uint16_t 
     }
 }
 
-// Sum or maximum over the four lanes of a row.
-__device__ float row_sum(float x)
-{
-    x += __shfl_xor_sync(eh_all_lanes, x, 1);
-    return x + __shfl_xor_sync(eh_all_lanes, x, 2);
-}
-__device__ float row_max(float x)
-{
-    x = fmaxf(x, __shfl_xor_sync(eh_all_lanes, x, 1));
-    return fmaxf(x, __shfl_xor_sync(eh_all_lanes, x, 2));
-}
-
 // Keys that any query of the block sees.
 __device__ int block_keys(const eh_attention_view &a, const eh_segment_view &s, int first)
 {
@@ -206,7 +194,7 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
             }
 #pragma unroll
         for (int r = 0; r < 2; r++) {
-            const float new_top = fmaxf(top[r], row_max(high[r]));
+            const float new_top = fmaxf(top[r], eh_row_max(high[r]));
             shrink[r] = new_top == -INFINITY ? 1.0f : expf(top[r] - new_top);
             top[r] = new_top;
         }
@@ -220,7 +208,7 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
                 p[n][c] = j < seen[c / 2] ? share * eh_pair_factor(a, rows[c / 2], head, j) : 0.0f;
             }
 #pragma unroll
-        for (int r = 0; r < 2; r++) sum[r] = sum[r] * shrink[r] + row_sum(more[r]);
+        for (int r = 0; r < 2; r++) sum[r] = sum[r] * shrink[r] + eh_row_sum(more[r]);
 #pragma unroll
         for (int n = 0; n < size / 8; n++)
 #pragma unroll
