@@ -1,5 +1,4 @@
 // Which of a model's own parameters learn (train.freeze), by groups and patterns of their names.
-
 #include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +22,8 @@ static bool is_norm(const char *name)
 
 static bool is_position(const char *name)
 {
-    static const char *const parts[] = {".wpe.", "position_embeddings", "relative_attention_bias", NULL};
+    static const char *const parts[] = {".wpe.", "position_embeddings", "embed_positions", "relative_attention_bias",
+                                        NULL};
     return contains_any(name, parts);
 }
 

@@ -297,10 +297,10 @@ EH_CHECKED eh_status eh_batch_stage(eh_model *model, const eh_batch *batch);
 // linear.c
 EH_CHECKED eh_status eh_linear_forward(eh_backend *backend, const eh_linear *linear, const eh_tensor *x,
                                        eh_output_mode mode, const eh_tensor *y);
-// The gradients of the parameters are added to; grad_x is written or added to, and may be missing.
 // y as eh_linear_forward writes it, and activated = act(y).
 EH_CHECKED eh_status eh_linear_activate(eh_backend *backend, const eh_linear *linear, const eh_tensor *x,
                                         eh_activation kind, const eh_tensor *y, const eh_tensor *activated);
+// The gradients of the parameters are added to; grad_x is written or added to, and may be missing.
 EH_CHECKED eh_status eh_linear_backward(eh_backend *backend, const eh_linear *linear, const eh_tensor *x,
                                         const eh_tensor *grad_y, eh_output_mode mode, const eh_tensor *grad_x);
 EH_CHECKED eh_status eh_norm_layer_forward(eh_backend *backend, const eh_norm_layer *layer, const eh_tensor *x,

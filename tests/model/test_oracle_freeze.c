@@ -99,6 +99,23 @@ static void test_part_of_a_joined_matrix(void **state)
     eh_model_close(&model);
 }
 
+// OPT, of which the oracle has no model, names its positions and embeddings the other way round.
+static void test_positions_of_opt(void **state)
+{
+    (void)state;
+    static const char config[] = "{\"model_type\": \"opt\", \"vocab_size\": 20, \"hidden_size\": 8, "
+                                 "\"num_attention_heads\": 2, \"num_hidden_layers\": 1, \"ffn_dim\": 12}";
+    const eh_adaptation freeze = {.freeze = "positions"};
+    eh_model *model = NULL;
+    if (eh_model_new_shared(backend, config, 1, EH_F32, NULL, &freeze, &model) != EH_OK)
+        fail_msg("%s", eh_error_message());
+    for (int64_t p = 0; p < eh_model_parameter_count(model); p++) {
+        const eh_parameter *parameter = &eh_model_parameters(model)[p];
+        assert_int_equal(parameter->trains, strcmp(parameter->name, "model.decoder.embed_positions.weight") == 0);
+    }
+    eh_model_close(&model);
+}
+
 static void test_refuses_a_word_that_fits_nothing(void **state)
 {
     (void)state;
@@ -113,6 +130,7 @@ int main(void)
     if (eh_backend_open("cpu", 0, 1, &backend) != EH_OK)
         return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_groups), cmocka_unit_test(test_part_of_a_joined_matrix),
+                                       cmocka_unit_test(test_positions_of_opt),
                                        cmocka_unit_test(test_refuses_a_word_that_fits_nothing)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     eh_backend_close(&backend);
