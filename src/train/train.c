@@ -236,6 +236,10 @@ static eh_status begin(training_run *run)
     eh_log_line(training->log, "%lld steps of %lld examples in %lld micro-batches, %lld trained weights",
                 (long long)batches->step_count, (long long)batches->batch, (long long)batches->micro_count,
                 (long long)eh_trainer_trained_count(&run->trainer));
+    if (batches->micro_count % eh_comm_size(training->comm) != 0)
+        eh_log_warning(training->log,
+                       "train.micro_batches: %lld can't be shared out evenly over %d ranks: some wait for the others",
+                       (long long)batches->micro_count, eh_comm_size(training->comm));
     EH_TRY(eh_comm_agree(training->comm, eh_comm_rank(training->comm) == 0 ? record_size(run) : EH_OK));
     eh_log_line(training->log, "AdamW's moments: %.1f MiB on rank 0, %s",
                 8 * (double)run->trainer.optimizer.state_count / 1048576, place_of_moments(&run->trainer.optimizer));

@@ -1,6 +1,7 @@
 """Tables of what tests/bench/run.sh measured:  table.py [--into FILE] LINES.jsonl...
 
-With --into, they replace what stands between the two marks in the file; what is written by hand around them stays.
+With --into, they go between the two marks in the file. Rows of cases that are not among them stay as they are, and so
+does what is written by hand around the marks.
 """
 import json
 import os
@@ -30,12 +31,15 @@ def row(name, line):
             cell(line["load"])]
 
 
-def table(paths):
+def table(paths, kept=""):
+    """kept: text with an earlier table, whose other cases stay in this one."""
     lines = [["case", "work", "threads", "program", "s, median", "s, range", "processor s, median", "quickest", "ratio of s",
               "of processor s", "of quickest", "peak GiB", "ratio of start-up", "the same work", "load"]]
-    for path in paths:
-        name = os.path.basename(path).removesuffix(".jsonl")
-        lines += [row(name, json.loads(line)) for line in open(path)]
+    now = {os.path.basename(path).removesuffix(".jsonl"): path for path in paths}
+    rows = [row(name, json.loads(line)) for name, path in now.items() for line in open(path)]
+    earlier = [[cell.strip() for cell in line.strip("|").split(" |")] for line in kept.splitlines() if line.startswith("| ")]
+    rows += [cells for cells in earlier if cells[0] not in now and cells[0] != "case"]
+    lines += sorted(rows, key=lambda cells: cells[0])
     text = ["| " + " | ".join(cells) + " |" for cells in lines]
     return "\n".join([text[0], "|" + "---|" * len(lines[0]), *text[1:]])
 
@@ -44,11 +48,12 @@ def main():
     arguments = sys.argv[1:]
     if arguments[:1] != ["--into"]:
         return print(table(arguments))
-    path, measured = arguments[1], f"{BEGIN}\n\n{machine()}.\n\n{table(arguments[2:])}\n\n{END}"
+    path = arguments[1]
     text = open(path).read() if os.path.exists(path) else f"# Speed on the CPU\n\n{BEGIN}\n{END}\n"
     head, _, rest = text.partition(BEGIN)
+    before, _, behind = rest.partition(END)
     with open(path, "w") as f:
-        f.write(head + measured + rest.partition(END)[2])
+        f.write(f"{head}{BEGIN}\n\n{machine()}.\n\n{table(arguments[2:], before)}\n\n{END}{behind}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,10 @@ for ranks in 1 2 3 4; do
     check "$ranks ranks: exit 0" equal "$code" 0
     check "$ranks ranks: the weights of one" equal "$(weights "r$ranks")" "$(weights r1)"
     check "$ranks ranks: the losses of one" equal "$(losses "r$ranks")" "$(losses r1)"
+    uneven="train.micro_batches: 4 can't be shared out evenly"
+    told=has_not
+    [ "$ranks" != 3 ] || told=has
+    check "$ranks ranks: told if some wait" "$told" "$out$err" "$uneven"
 done
 check 'it learnt' test "$(awk -F, 'NR == 2 { a = $3 } END { print ($3 < 0.8 * a) }' r1/metrics.csv)" = 1
 check 'held-out losses, two' equal "$(awk -F, 'NR > 1 && $4 != "" { n++ } END { print n }' r1/metrics.csv)" 2
