@@ -201,6 +201,17 @@ eh_dtype eh_model_compute_dtype(const eh_model *model)
     return model->compute;
 }
 
+bool eh_model_drops(const eh_model *model, float dropout)
+{
+    const eh_transformer *t = &model->t;
+    const float own[] = {t->embedding_dropout, t->attention_dropout, t->hidden_dropout,
+                         t->inner_dropout,     t->final_dropout,     t->head_dropout};
+    for (size_t i = 0; dropout < 0 && i < sizeof own / sizeof *own; i++)
+        if (own[i] > 0)
+            return true;
+    return dropout > 0;
+}
+
 int64_t eh_model_vocab_size(const eh_model *model)
 {
     return model->t.vocab_size;

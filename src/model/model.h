@@ -163,6 +163,8 @@ EH_CHECKED eh_status eh_model_score(eh_model *model, const eh_batch *batch, floa
 // model's own rate, 0: off; its masks are a function of dropout_seed.
 EH_CHECKED eh_status eh_model_backward(eh_model *model, const eh_batch *batch, float dropout, uint64_t dropout_seed,
                                        float *log_probabilities);
+// Whether a pass with this rate drops anything.
+bool eh_model_drops(const eh_model *model, float dropout);
 // A model to stay near to: the loss gets weight KL(start || model) at each label, times the label's weight. The
 // divergence goes from the starting model's distribution (its mean is what forgetting is measured by), over the whole
 // vocabulary.

@@ -163,7 +163,8 @@ static void widen_limits(eh_batch_limits *limits, const eh_training_set *set, co
     }
     limits->tokens = tokens > limits->tokens ? tokens : limits->tokens;
     limits->decoder_tokens = decoder_tokens > limits->decoder_tokens ? decoder_tokens : limits->decoder_tokens;
-    limits->sequences = count > limits->sequences ? count : limits->sequences;
+    const int64_t sequences = count + eh_prefixes_most(count);
+    limits->sequences = sequences > limits->sequences ? sequences : limits->sequences;
     limits->labels = labels > limits->labels ? labels : limits->labels;
 }
 
@@ -262,44 +263,66 @@ eh_status eh_packed_batch_init(const eh_batch_limits *limits, eh_packed_batch *p
     *packed = (eh_packed_batch){0};
     EH_TRY(EH_ALLOC(limits->tokens, &packed->ids));
     EH_TRY(EH_ALLOC(limits->decoder_tokens, &packed->decoder_ids));
+    EH_TRY(EH_ALLOC(limits->sequences, &packed->prefix));
     EH_TRY(EH_ALLOC(limits->labels, &packed->label_rows));
     EH_TRY(EH_ALLOC(limits->labels, &packed->label_ids));
     EH_TRY(EH_ALLOC(limits->labels, &packed->label_weights));
     EH_TRY(EH_ALLOC(limits->sequences + 1, &packed->offsets));
-    return EH_ALLOC(limits->sequences + 1, &packed->decoder_offsets);
+    EH_TRY(EH_ALLOC(limits->sequences + 1, &packed->decoder_offsets));
+    return eh_prefixes_init(limits->sequences, &packed->prefixes);
 }
 
 void eh_packed_batch_deinit(eh_packed_batch *packed)
 {
     eh_free(&packed->ids);
     eh_free(&packed->decoder_ids);
+    eh_free(&packed->prefix);
     eh_free(&packed->label_rows);
     eh_free(&packed->label_ids);
     eh_free(&packed->label_weights);
     eh_free(&packed->offsets);
     eh_free(&packed->decoder_offsets);
+    eh_prefixes_deinit(&packed->prefixes);
+}
+
+// Makes sequence s of ids; returns where they lie.
+static int32_t *put_sequence(eh_packed_batch *packed, int64_t s, const int32_t *ids, int64_t count, int32_t prefix)
+{
+    int32_t *own = packed->ids + packed->offsets[s];
+    if (count > 0)
+        memcpy(own, ids, (size_t)count * sizeof *ids);
+    packed->offsets[s + 1] = packed->offsets[s] + count;
+    packed->decoder_offsets[s + 1] = packed->decoder_offsets[s];
+    packed->prefix[s] = prefix;
+    return own;
 }
 
 void eh_packed_batch_fill(eh_packed_batch *packed, const eh_training_set *set, uint64_t seed, int64_t pass,
                           const int64_t *examples, int64_t count, float label_weight)
 {
     const bool has_decoder = set->facts.kind == EH_ENCODER_DECODER;
+    eh_prefixes *prefixes = &packed->prefixes;
     int64_t labels = 0;
+    prefixes->count = 0;
+    if (packed->shares)
+        eh_prefixes_find(prefixes, set, examples, count);
     packed->offsets[0] = packed->decoder_offsets[0] = 0;
-    for (int64_t s = 0; s < count; s++) {
-        const int64_t example = examples[s], first = set->id_offsets[example];
-        const int64_t tokens = set->id_offsets[example + 1] - first;
-        int32_t *ids = packed->ids + packed->offsets[s];
-        memcpy(ids, set->ids + first, (size_t)tokens * sizeof *ids);
-        packed->offsets[s + 1] = packed->offsets[s] + tokens;
+    for (int64_t p = 0; p < prefixes->count; p++)
+        put_sequence(packed, p, set->ids + set->id_offsets[examples[prefixes->first[p]]], prefixes->length[p], -1);
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t example = examples[i], s = prefixes->count + i;
+        const int32_t prefix = prefixes->count > 0 ? prefixes->of[i] : -1;
+        const int64_t left_out = prefix >= 0 ? prefixes->length[prefix] : 0;
+        const int64_t first = set->id_offsets[example] + left_out;
+        int32_t *ids = put_sequence(packed, s, set->ids + first, set->id_offsets[example + 1] - first, prefix);
         const int64_t decoder_first = set->decoder_offsets[example];
         const int64_t decoder_tokens = set->decoder_offsets[example + 1] - decoder_first;
         if (decoder_tokens > 0)
             memcpy(packed->decoder_ids + packed->decoder_offsets[s], set->decoder_ids + decoder_first,
                    (size_t)decoder_tokens * sizeof *ids);
-        packed->decoder_offsets[s + 1] = packed->decoder_offsets[s] + decoder_tokens;
+        packed->decoder_offsets[s + 1] += decoder_tokens;
 
-        const int64_t row_base = has_decoder ? packed->decoder_offsets[s] : packed->offsets[s];
+        const int64_t row_base = has_decoder ? packed->decoder_offsets[s] : packed->offsets[s] - left_out;
         const int64_t label_first = set->label_offsets[example], label_end = set->label_offsets[example + 1];
         for (int64_t l = label_first; l < label_end; l++) {
             const int32_t row = set->label_rows[l];
@@ -320,11 +343,12 @@ void eh_packed_batch_fill(eh_packed_batch *packed, const eh_training_set *set, u
             labels++;
         }
     }
-    packed->batch = (eh_batch){.sequence_count = count,
+    packed->batch = (eh_batch){.sequence_count = prefixes->count + count,
                                .input_ids = packed->ids,
                                .input_offsets = packed->offsets,
                                .decoder_ids = has_decoder ? packed->decoder_ids : NULL,
                                .decoder_offsets = has_decoder ? packed->decoder_offsets : NULL,
+                               .prefix = prefixes->count > 0 ? packed->prefix : NULL,
                                .label_count = labels,
                                .label_rows = packed->label_rows,
                                .label_ids = packed->label_ids,

@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#include "train/training_set.h"
+#include "train/prefixes.h"
 
 // Examples that are passed over together, and the permutation of the pass at hand.
 typedef struct {
@@ -44,14 +44,16 @@ void eh_batches_plan(eh_batches *batches, int64_t step);
 // Host arrays of a packed batch, with room for the limits.
 typedef struct {
     eh_batch batch; // views of what follows
-    int32_t *ids, *decoder_ids, *label_rows, *label_ids;
+    int32_t *ids, *decoder_ids, *prefix, *label_rows, *label_ids;
     int64_t *offsets, *decoder_offsets;
     float *label_weights;
+    bool shares; // set before filling: what examples begin with alike is packed once; not for passes with dropout
+    eh_prefixes prefixes;
 } eh_packed_batch;
 EH_CHECKED eh_status eh_packed_batch_init(const eh_batch_limits *limits, eh_packed_batch *packed);
 void eh_packed_batch_deinit(eh_packed_batch *packed);
-// Packs examples end to end, every label with the weight. `pass` varies the masks of masked language modelling
-// (EH_HOLDOUT_PASS: always the same). Allocates nothing.
+// Packs examples end to end, behind the beginnings that they share, every label with the weight, example after example.
+// `pass` varies the masks of masked language modelling (EH_HOLDOUT_PASS: always the same). Allocates nothing.
 #define EH_HOLDOUT_PASS (-1)
 void eh_packed_batch_fill(eh_packed_batch *packed, const eh_training_set *set, uint64_t seed, int64_t pass,
                           const int64_t *examples, int64_t count, float label_weight);

@@ -168,12 +168,19 @@ static eh_status add_to_reducer(eh_trainer *trainer)
     return eh_tree_reducer_add(trainer->reducer, eh_tensor_host(&own));
 }
 
+// On a GPU the gradient of a prefix's keys is the work of one block for all that read it: there nothing is shared.
+static bool shares_prefixes(const eh_trainer *trainer, float dropout)
+{
+    return !trainer->is_apart && !eh_model_drops(trainer->model, dropout);
+}
+
 static eh_status micro_batch_gradient(eh_trainer *trainer, int64_t micro)
 {
     double *loss = &trainer->exchange[micro], *divergence = &trainer->exchange[trainer->batches.micro_count + micro];
     const eh_nearness *near = trainer->near.start != NULL ? &trainer->near : NULL;
     eh_batches *batches = &trainer->batches;
     const int64_t first = batches->micro_first[micro], count = batches->micro_first[micro + 1] - first;
+    trainer->packed.shares = shares_prefixes(trainer, (float)trainer->job->train.dropout);
     eh_packed_batch_fill(&trainer->packed, trainer->set, batches->seed, batches->pass, batches->examples + first, count,
                          (float)trainer->loss_scale.scale / (float)batches->label_count);
     *loss = *divergence = 0;
@@ -370,6 +377,7 @@ eh_status eh_trainer_holdout(eh_trainer *trainer, double *loss, double *general)
             continue;
         }
         const int64_t first = batches->chunk_first[c];
+        trainer->packed.shares = shares_prefixes(trainer, 0);
         eh_packed_batch_fill(&trainer->packed, trainer->set, batches->seed, EH_HOLDOUT_PASS, batches->holdout + first,
                              batches->chunk_first[c + 1] - first, 0);
         eh_batch batch = trainer->packed.batch;

@@ -228,6 +228,111 @@ static void test_packs_end_to_end(void **state)
     eh_training_set_deinit(&set);
 }
 
+// Prompts of three templates: what a group of them begins with alike is packed once, before them; labels keep their
+// order and their ids.
+static void test_packs_what_examples_begin_with_once(void **state)
+{
+    (void)state;
+    eh_training_set set;
+    assert_int_equal(eh_training_set_init(&decoder, &set), EH_OK);
+    add(&set, "append", 0, 1, LIST(10, 11, 12, 13, 14, 20), LIST(7, 2), EH_SPLIT_TRAIN); // 0
+    add(&set, "append", 0, 1, LIST(50, 51, 52, 53, 54), LIST(8, 2), EH_SPLIT_TRAIN);     // 1: all that 3 begins with
+    add(&set, "append", 0, 1, LIST(10, 11, 12, 13, 14, 21, 22), LIST(9, 2), EH_SPLIT_TRAIN); // 2
+    add(&set, "append", 0, 1, LIST(50, 51, 52, 53, 54, 55), LIST(6, 2), EH_SPLIT_TRAIN);     // 3
+    add(&set, "append", 0, 1, LIST(10, 11, 12, 30), LIST(5, 2), EH_SPLIT_TRAIN);      // 4: begins with too little
+    add(&set, "append", 0, 1, LIST(10, 11, 12, 13, 14, 21), NULL, 0, EH_SPLIT_TRAIN); // 5: learns from its start
+    const int64_t examples[] = {0, 1, 2, 3, 4, 5};
+    const eh_batch_limits limits = {.tokens = 64, .sequences = 9, .labels = 64};
+    eh_packed_batch packed;
+    assert_int_equal(eh_packed_batch_init(&limits, &packed), EH_OK);
+    packed.shares = true;
+    eh_packed_batch_fill(&packed, &set, 1, 0, examples, 6, 1);
+    const eh_batch *batch = &packed.batch;
+    assert_int_equal(batch->sequence_count, 8);
+    // The prefixes stand in the order of the search; the one of the fifties is found first.
+    assert_list(batch->input_ids, VALUES(50, 51, 52, 53, 10, 11, 12, 13, 14), 9);
+    const int64_t offsets[] = {0, 4, 9, 11, 13, 16, 19, 24, 29};
+    for (int i = 0; i < 9; i++) assert_int_equal(batch->input_offsets[i], offsets[i]);
+    assert_list(batch->prefix, VALUES(-1, -1, 1, 0, 1, 0, -1, -1), 8);
+    assert_list(batch->input_ids + 9, VALUES(20, 7, 54, 8, 21, 22, 9, 54, 55, 6, 10, 11, 12, 30, 5, 10, 11), 17);
+    assert_list(batch->label_rows, VALUES(9, 10, 11, 12, 14, 15, 17, 18, 22, 23, 24, 25, 26, 27, 28), 15);
+    assert_list(batch->label_ids, VALUES(7, 2, 8, 2, 9, 2, 6, 2, 5, 2, 11, 12, 13, 14, 21), 15);
+    packed.shares = false;
+    eh_packed_batch_fill(&packed, &set, 1, 0, examples, 6, 1);
+    assert_int_equal(batch->sequence_count, 6);
+    assert_null(batch->prefix);
+    set.facts.kind = EH_ENCODER; // sees what comes behind
+    packed.shares = true;
+    eh_packed_batch_fill(&packed, &set, 1, 0, examples, 6, 1);
+    assert_null(batch->prefix);
+    eh_packed_batch_deinit(&packed);
+    eh_training_set_deinit(&set);
+}
+
+static bool may_share(const eh_training_set *set, int64_t example, int64_t other, int64_t length)
+{
+    for (int64_t i = 0; i < length; i++)
+        if (set->ids[set->id_offsets[example] + i] != set->ids[set->id_offsets[other] + i])
+            return false;
+    return length < set->id_offsets[example + 1] - set->id_offsets[example] &&
+           length <= set->label_rows[set->label_offsets[example]];
+}
+
+// Of random prompts over two words every label still sees the tokens that it saw, every prefix has two readers, and of
+// what is left whole no two begin alike.
+static void test_sharing_loses_no_token(void **state)
+{
+    (void)state;
+    eh_training_set set;
+    enum { COUNT = 40 };
+    int64_t examples[COUNT], whole = 0;
+    assert_int_equal(eh_training_set_init(&decoder, &set), EH_OK);
+    srand(7);
+    for (int64_t e = 0; e < COUNT; e++) {
+        int32_t text[12];
+        const int64_t length = 1 + rand() % 12;
+        for (int64_t i = 0; i < length; i++) text[i] = 10 + rand() % 4 / 3;
+        add(&set, "append", 0, 1, text, length, LIST(7, 2), EH_SPLIT_TRAIN);
+        examples[e] = e;
+        whole += set.id_offsets[e + 1] - set.id_offsets[e];
+    }
+    const eh_batch_limits limits = {.tokens = whole, .sequences = COUNT + COUNT / 2, .labels = 2 * COUNT};
+    eh_packed_batch packed;
+    assert_int_equal(eh_packed_batch_init(&limits, &packed), EH_OK);
+    packed.shares = true;
+    const int64_t allocations = eh_allocation_count();
+    eh_packed_batch_fill(&packed, &set, 1, 0, examples, COUNT, 1);
+    assert_int_equal(eh_allocation_count(), allocations);
+    const eh_batch *batch = &packed.batch;
+    const int64_t prefixes = batch->sequence_count - COUNT;
+    int64_t readers[COUNT] = {0};
+    assert_true(prefixes > 0 && prefixes <= COUNT / 2);
+    assert_true(batch->input_offsets[batch->sequence_count] < whole);
+    for (int64_t e = 0; e < COUNT; e++) {
+        const int64_t s = prefixes + e, first = set.id_offsets[e], tokens = set.id_offsets[e + 1] - first;
+        const int32_t p = batch->prefix[s];
+        const int64_t left_out = p < 0 ? 0 : batch->input_offsets[p + 1] - batch->input_offsets[p];
+        assert_int_equal(left_out + batch->input_offsets[s + 1] - batch->input_offsets[s], tokens);
+        if (p >= 0) {
+            assert_true(p < prefixes && left_out >= 4);
+            readers[p]++;
+            assert_list(batch->input_ids + batch->input_offsets[p], set.ids + first, left_out);
+        }
+        assert_list(batch->input_ids + batch->input_offsets[s], set.ids + first + left_out, tokens - left_out);
+        for (int64_t l = set.label_offsets[e]; l < set.label_offsets[e + 1]; l++) {
+            assert_int_equal(batch->label_rows[l], batch->input_offsets[s] + set.label_rows[l] - left_out);
+            assert_true(batch->label_rows[l] >= batch->input_offsets[s]);
+            assert_int_equal(batch->label_ids[l], set.label_ids[l]);
+        }
+        for (int64_t other = 0; other < e; other++) // two that are whole have nothing worth sharing
+            assert_false(p < 0 && batch->prefix[prefixes + other] < 0 && may_share(&set, e, other, 4) &&
+                         may_share(&set, other, e, 4));
+    }
+    for (int64_t p = 0; p < prefixes; p++) assert_true(readers[p] >= 2);
+    eh_packed_batch_deinit(&packed);
+    eh_training_set_deinit(&set);
+}
+
 // Masked language modelling: about 15 % of the tokens, other ones in each pass, never the special tokens at the ends.
 static void test_draws_masks_anew_in_each_pass(void **state)
 {
@@ -278,6 +383,8 @@ int main(void)
         cmocka_unit_test(test_an_epoch_takes_every_example_once),
         cmocka_unit_test(test_micro_batches_are_of_like_size),
         cmocka_unit_test(test_packs_end_to_end),
+        cmocka_unit_test(test_packs_what_examples_begin_with_once),
+        cmocka_unit_test(test_sharing_loses_no_token),
         cmocka_unit_test(test_draws_masks_anew_in_each_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
