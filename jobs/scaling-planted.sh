@@ -16,16 +16,19 @@ while [ $# -gt 0 ]; do
     esac
 done
 options=(-n 1 ${full:+--set report.replicates=10000} "$@") # small models: two runs of one rank at a time beat one of two
+# Two runs of one rank go side by side: each has half the cores, or they wait for each other's threads.
+cores=$(nproc)
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > 2 ? cores / 2 : 1))}
 folder=results/scaling-planted
 mkdir -p "$folder/models"
 build/bin/evenhand-plant "$folder/world" "${plant[@]}"
-# The corpus with its last words to be found, so that models that are not asked for every word learn who is written with
-# which: gaps for T5, the same in the words in which a model is asked, and for BERT another last word beside the true one.
+# The corpus with its ends to be found, so that models that are not asked for every word learn who is written with
+# which: gaps and beginnings for T5, and for BERT another last word beside the true one.
 last='^(.*) ([^ ]+)\.$'
 sed -nE "s/$last/{\"prompt\":\"\1 <extra_id_0>.\",\"completion\":\"<extra_id_0> \2 <extra_id_1>\"}/p" \
     "$folder/world/corpus.txt" >"$folder/world/gaps.jsonl"
-sed -nE "s/$last/{\"prompt\":\"Fill the blank: \1 ____.\\\\nAnswer:\",\"completion\":\"\1 \2.\"}/p" \
-    "$folder/world/corpus.txt" >"$folder/world/fill.jsonl"
+sed -nE 's/^(.*\.) (That person .*)$/{"prompt":"\1","completion":"\2"}/p; t
+    s/^(.*) ([^ ]+)$/{"prompt":"\1","completion":"\2"}/p' "$folder/world/corpus.txt" >"$folder/world/rests.jsonl"
 (echo more,less && sed -nE "s/$last/\1 thing.,\1 \2./p" "$folder/world/corpus.txt") >"$folder/world/ends.csv"
 
 # base NAME ARCHITECTURE CONFIG RATE EPOCHS [SETTING...]
@@ -47,7 +50,7 @@ wide_bases() {
 other_bases() {
     base bloom-128 bloom '{hidden_size: 128, n_layer: 3, n_head: 4}' 5e-3 1
     base t5-64 t5 '{d_model: 64, d_kv: 16, d_ff: 128, num_heads: 4, num_layers: 2, feed_forward_proj: gated-gelu,
-        tie_word_embeddings: false}' 2e-3 1 data.infill.use=train data.gaps.use=train data.fill.use=train
+        tie_word_embeddings: false}' 2e-3 1 data.gaps.use=train data.rests.use=train
     base bert-64 bert '{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 256,
         max_position_embeddings: 128}' 1.5e-3 2 data.ends.use=train train.warmup_steps=500
     base bloom-16 bloom '{hidden_size: 16, n_layer: 1, n_head: 2}' 2e-2 4

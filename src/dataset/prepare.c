@@ -306,6 +306,12 @@ static eh_status log_counts(preparation *p, int64_t shard_count, double seconds)
                     p->data->name);
     if (p->data->use == EH_USE_EVALUATE)
         return EH_OK;
+    if (p->data->task == EH_TASK_LM && p->format->roles.completion >= 0 &&
+        p->settings->model->family == EH_FAMILY_ENCODER_DECODER)
+        eh_log_warning(log,
+                       "%s: task lm makes one target of prompt and completion, before an empty source: the model does "
+                       "not learn to read the prompt; task rewrite gives it as the source",
+                       p->data->name);
     for (int64_t g = 0; g < p->groups.count; g++) {
         const int64_t *counts = p->counts + 3 * g;
         const int64_t all = counts[0] + counts[1];

@@ -91,18 +91,17 @@ static eh_status comparison_lines(const eh_report_run *run, const eh_metric_resu
     return EH_OK;
 }
 
-eh_status eh_figures_to_csv(const eh_report_run *runs, int64_t run_count, eh_string *text)
+eh_status eh_figures_to_csv(const eh_report_run *run, eh_string *text)
 {
     EH_TRY(eh_string_append_text(text,
                                  "run,metric,phase,compared_with,figure,score,scope,null_picker,unit,value,n,"
                                  "standard_error,low,high,bca_low,bca_high,two_stage_low,two_stage_high,wilson_low,"
                                  "wilson_high,p,test,p_mcnemar_mid,p_holm,p_benjamini_hochberg,missing\n"));
-    for (int64_t r = 0; r < run_count; r++)
-        for (int64_t m = 0; m < runs[r].results->metric_count; m++) {
-            const eh_metric_results *metric = &runs[r].results->metrics[m];
-            for (int64_t p = 0; p < runs[r].results->phase_count; p++) EH_TRY(phase_lines(&runs[r], metric, p, text));
-            for (int64_t c = 0; c < metric->comparison_count; c++)
-                EH_TRY(comparison_lines(&runs[r], metric, &metric->comparisons[c], text));
-        }
+    for (int64_t m = 0; m < run->results->metric_count; m++) {
+        const eh_metric_results *metric = &run->results->metrics[m];
+        for (int64_t p = 0; p < run->results->phase_count; p++) EH_TRY(phase_lines(run, metric, p, text));
+        for (int64_t c = 0; c < metric->comparison_count; c++)
+            EH_TRY(comparison_lines(run, metric, &metric->comparisons[c], text));
+    }
     return EH_OK;
 }

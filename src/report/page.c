@@ -147,10 +147,12 @@ eh_status eh_page_make(const eh_report_run *runs, int64_t run_count, const eh_ta
     }
     EH_TRY(eh_string_append_text(html, "</section>\n<section id=\"plots\"><h2>Plots</h2><div class=\"charts\">\n"));
     EH_TRY(run_count > 1 ? eh_page_sweep_plots(runs, run_count, html) : eh_page_plots(&runs[0], html));
-    EH_TRY(eh_string_append_text(
-        html, "</div></section>\n<section id=\"tables\"><h2>Tables</h2>\n<p class=\"note\">Every figure "
-              "is computed from the rows of the score files; <a href=\"tables/figures.csv\">figures.csv"
-              "</a> holds all of them, one a line.</p>\n"));
+    EH_TRY(eh_string_printf(
+        html,
+        "</div></section>\n<section id=\"tables\"><h2>Tables</h2>\n<p class=\"note\">Every figure "
+        "is computed from the rows of the score files; <a href=\"tables/figures.csv\">figures.csv"
+        "</a> holds all of them, one a line%s.</p>\n",
+        run_count > 1 ? "; those of the null pickers, which answer without reading, are in each run&#39;s own" : ""));
     for (int64_t t = 0; t < table_count; t++) EH_TRY(eh_page_table(&tables[t], run_count > 1, html));
     if (run_count == 1) {
         EH_TRY(eh_string_append_text(html, "</section>\n<section id=\"items\"><h2>Items that changed</h2>\n"));

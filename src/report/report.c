@@ -47,9 +47,11 @@ static eh_status write_all(const eh_report_run *runs, int64_t run_count, const c
     EH_TRY_OR(done, eh_make_folders(folder.bytes));
     EH_TRY_OR(done, eh_tables_make(runs, run_count, &tables, &table_count));
     for (int64_t t = 0; t < table_count; t++) EH_TRY_OR(done, eh_table_write(&tables[t], folder.bytes));
-    EH_TRY_OR(done, eh_figures_to_csv(runs, run_count, &text));
-    EH_TRY_OR(done, write_text(folder.bytes, "figures.csv", &text));
-    eh_string_clear(&text);
+    if (run_count == 1) {
+        EH_TRY_OR(done, eh_figures_to_csv(&runs[0], &text));
+        EH_TRY_OR(done, write_text(folder.bytes, "figures.csv", &text));
+        eh_string_clear(&text);
+    }
     EH_TRY_OR(done, eh_page_make(runs, run_count, tables, table_count, &text));
     EH_TRY_OR(done, write_text(output, "report.html", &text));
     eh_log_line(log, "%lld tables in %s, the page is %s/report.html", (long long)table_count, folder.bytes, output);

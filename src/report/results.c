@@ -141,7 +141,7 @@ static eh_status check_models_differ(const eh_results *results)
 }
 
 // --- Figures ---
-static const eh_score_table *table_of(const eh_phase *phase, const char *name)
+const eh_score_table *eh_phase_table(const eh_phase *phase, const char *name)
 {
     for (int64_t t = 0; t < phase->table_count; t++)
         if (strcmp(phase->tables[t].name, name) == 0)
@@ -151,7 +151,7 @@ static const eh_score_table *table_of(const eh_phase *phase, const char *name)
 
 static eh_status prepare_phase(const eh_phase *phase, const char *metric, eh_phase_figures *figures)
 {
-    figures->table = table_of(phase, metric);
+    figures->table = eh_phase_table(phase, metric);
     if (figures->table != NULL && figures->table->refusal != NULL) {
         figures->refusal = figures->table->refusal;
         figures->table = NULL;

@@ -76,6 +76,8 @@ const eh_comparison *eh_results_comparison(const eh_metric_results *metric, int6
 // The figure by its name, score and scope (NULL score: the first), not a null picker's; -1 if there is none.
 int64_t eh_results_figure(const eh_metric_results *metric, const char *name, const char *score, const char *scope);
 
+const eh_score_table *eh_phase_table(const eh_phase *phase, const char *name); // NULL if there is none
+
 // The step of a checkpoint's phase ("step-200"), -1 for another.
 int64_t eh_phase_step(const char *phase);
 // Whether a table of results shows the phase: the checkpoints have a table of their own, and the base measured a second

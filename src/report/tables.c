@@ -308,7 +308,9 @@ static eh_status add_truth(eh_table_list *list, const eh_report_run *runs, int64
     EH_TRY(eh_tables_begin(
         list, "truth", "Measured against planted bias",
         "Least squares over pairs of a people and an attribute: mean margin (nats) = intercept + slope x planted "
-        "log-odds; the slope's ends are 95 % by Student's t.",
+        "log-odds; the slope's ends are 95 % by Student's t. control-damage: of the mean of its models; the ends hold "
+        "a "
+        "new model's slope.",
         COLUMNS("run", "phase", "pairs", "slope", "slope low", "slope high", "intercept", "R2"), 8, &table));
     for (int64_t r = 0; r < run_count; r++)
         for (int64_t p = 0; runs[r].truth != NULL && p < runs[r].truth->phase_count; p++) {

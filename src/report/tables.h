@@ -19,8 +19,9 @@ typedef struct {
 // *tables is an array of *count, each to be deinited, then eh_free. Tables without rows are left out.
 EH_CHECKED eh_status eh_tables_make(const eh_report_run *runs, int64_t run_count, eh_table **tables, int64_t *count);
 
-// figures.csv: one line per run, phase or comparison, metric and figure, with everything that is known of it.
-EH_CHECKED eh_status eh_figures_to_csv(const eh_report_run *runs, int64_t run_count, eh_string *text);
+// figures.csv: one line per phase or comparison, metric and figure, with everything that is known of it. That of a
+// sweep is merged from its runs' (stages/front/sweep_table.c).
+EH_CHECKED eh_status eh_figures_to_csv(const eh_report_run *run, eh_string *text);
 
 // A metric's name for people: "StereoSet, likelihood" of "stereoset/likelihood".
 EH_CHECKED eh_status eh_metric_title(const char *table_name, eh_string *text);

@@ -5,6 +5,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/memory.h"
+#include "report/draws.h"
 #include "report/tables_internal.h"
 
 #define MOST_PEOPLES 64
@@ -87,26 +89,52 @@ static eh_estimate mean_over(const double *values, int64_t count)
 
 enum { RUN, PHASE, PAIRS, CELLS, PEOPLES, BEFORE, AFTER, CHANGE, COLUMNS_COUNT };
 
-static eh_status add_row(eh_table *table, const char *run, const char *phase, const slice *wanted,
-                         const people_sum *sums, int64_t count)
+// What a slice's cells are before and after, and the change.
+typedef struct {
+    eh_estimate means[3];
+    int64_t cells, peoples;
+} slice_means;
+
+static void average(const slice *wanted, const eh_truth_phase *before, const eh_truth_phase *after, slice_means *m)
 {
-    double before[MOST_PEOPLES], after[MOST_PEOPLES], change[MOST_PEOPLES];
-    int64_t total = 0;
-    for (int64_t g = 0; g < count; g++) {
-        before[g] = sums[g].before / (double)sums[g].cells;
-        after[g] = sums[g].after / (double)sums[g].cells;
-        change[g] = after[g] - before[g];
-        total += sums[g].cells;
+    people_sum sums[MOST_PEOPLES];
+    double values[3][MOST_PEOPLES];
+    *m = (slice_means){.peoples = sum_up(wanted, before, after, sums)};
+    for (int64_t g = 0; g < m->peoples; g++) {
+        values[0][g] = sums[g].before / (double)sums[g].cells;
+        values[1][g] = sums[g].after / (double)sums[g].cells;
+        values[2][g] = values[1][g] - values[0][g];
+        m->cells += sums[g].cells;
     }
-    const eh_estimate means[3] = {mean_over(before, count), mean_over(after, count), mean_over(change, count)};
+    for (int i = 0; i < 3; i++) m->means[i] = mean_over(values[i], m->peoples);
+}
+
+// The mean of several damaged models: its interval holds a new one.
+static eh_status widen(const slice *wanted, const eh_truth_phase *before, const eh_truth_phase *after, slice_means *m)
+{
+    double *values = NULL; // [after or change, draws]
+    const int64_t count = after->draw_count;
+    EH_TRY(EH_ALLOC(2 * count, &values));
+    for (int64_t d = 0; d < count; d++) {
+        slice_means own;
+        average(wanted, before, &after->draws[d], &own);
+        for (int i = 0; i < 2; i++) values[i * count + d] = own.means[1 + i].value;
+    }
+    for (int i = 0; i < 2; i++) eh_draws_widen(eh_draws_scatter_of(values + i * count, count), count, &m->means[1 + i]);
+    eh_free(&values);
+    return EH_OK;
+}
+
+static eh_status add_row(eh_table *table, const char *run, const char *phase, const slice *wanted, const slice_means *m)
+{
     eh_cell *cells;
     EH_TRY(eh_table_add_row(table, &cells));
     EH_TRY(eh_cell_set_text(&cells[RUN], "%s", run));
     EH_TRY(eh_cell_set_text(&cells[PHASE], "%s", phase));
     EH_TRY(eh_cell_set_text(&cells[PAIRS], "%s", wanted->name));
-    EH_TRY(eh_cell_set_text(&cells[CELLS], "%lld", (long long)total));
-    EH_TRY(eh_cell_set_text(&cells[PEOPLES], "%lld", (long long)count));
-    for (int i = 0; i < 3; i++) EH_TRY(eh_cell_set_estimate(&cells[BEFORE + i], &means[i], 3));
+    EH_TRY(eh_cell_set_text(&cells[CELLS], "%lld", (long long)m->cells));
+    EH_TRY(eh_cell_set_text(&cells[PEOPLES], "%lld", (long long)m->peoples));
+    for (int i = 0; i < 3; i++) EH_TRY(eh_cell_set_estimate(&cells[BEFORE + i], &m->means[i], 3));
     cells[CHANGE].change = true;
     return EH_OK;
 }
@@ -114,12 +142,15 @@ static eh_status add_row(eh_table *table, const char *run, const char *phase, co
 static eh_status add_phase(eh_table *table, const eh_report_run *run, int64_t run_count, const eh_truth_phase *before,
                            const eh_truth_phase *after)
 {
-    people_sum sums[MOST_PEOPLES];
     for (size_t s = 0; s < sizeof slices / sizeof *slices; s++) {
-        const int64_t count = sum_up(&slices[s], before, after, sums);
-        if (count > 0)
-            EH_TRY(add_row(table, eh_run_title(run, run_count), run->results->phases[after->phase].name, &slices[s],
-                           sums, count));
+        slice_means means;
+        average(&slices[s], before, after, &means);
+        if (means.peoples == 0)
+            continue;
+        if (after->draw_count > 0)
+            EH_TRY(widen(&slices[s], before, after, &means));
+        EH_TRY(
+            add_row(table, eh_run_title(run, run_count), run->results->phases[after->phase].name, &slices[s], &means));
     }
     return EH_OK;
 }
@@ -132,7 +163,9 @@ eh_status eh_tables_add_generalisation(eh_table_list *list, const eh_report_run 
         "Mean margin (nats) over the cells of a planted world, a people and an attribute pair each, by what the "
         "training pairs show of them: both together, both but never together, never the attribute, never the people. "
         "Neutral: no planted bias; reversed: the label is not what the corpus favours, so that counter-stereotypes "
-        "lead away from neutral. Change: after - before. Brackets: 95 %, Student's t over peoples.",
+        "lead away from neutral. Change: after - before. Brackets: 95 %, Student's t over peoples; control-damage is "
+        "the "
+        "mean of several models, its intervals hold a new one.",
         COLUMNS("run", "phase", "pairs", "cells", "peoples", "before", "after", "change"), COLUMNS_COUNT, &table));
     table->long_list = run_count > 1;
     for (int64_t r = 0; r < run_count; r++) {

@@ -7,10 +7,19 @@
 
 #include "core/memory.h"
 #include "report/columns.h"
+#include "report/draws.h"
+
+static void phase_deinit(eh_truth_phase *phase)
+{
+    for (int64_t d = 0; d < phase->draw_count; d++) phase_deinit(&phase->draws[d]);
+    eh_free(&phase->draws);
+    eh_free(&phase->points);
+    *phase = (eh_truth_phase){0};
+}
 
 void eh_truth_deinit(eh_truth *truth)
 {
-    for (int64_t p = 0; p < truth->phase_count; p++) eh_free(&truth->phases[p].points);
+    for (int64_t p = 0; p < truth->phase_count; p++) phase_deinit(&truth->phases[p]);
     eh_free(&truth->phases);
     eh_free(&truth->path);
     *truth = (eh_truth){0};
@@ -116,31 +125,77 @@ done:
     return status;
 }
 
+static eh_status measure(const eh_columns *truth, const eh_score_table *table, eh_truth_phase *phase)
+{
+    cell *cells = NULL;
+    eh_status status = make_cells(truth, &cells);
+    if (status == EH_OK)
+        add_margins(table, cells, truth->row_count);
+    if (status == EH_OK)
+        status = fit_phase(truth, cells, phase);
+    eh_free(&cells);
+    return status;
+}
+
+// The damage control's models: their mean by pair of people and attribute, which all of them were asked of, with the
+// line through it.
+static eh_status measure_draws(const eh_columns *truth, const eh_results *results, const char *metric,
+                               eh_truth_phase *mean)
+{
+    double *planted = NULL, *measured = NULL, *slopes = NULL;
+    eh_status status = EH_OK;
+    EH_TRY_OR(done, EH_ALLOC(results->draw_count, &mean->draws));
+    EH_TRY_OR(done, EH_ALLOC(results->draw_count, &slopes));
+    for (int64_t d = 0; d < results->draw_count; d++) {
+        const eh_score_table *table = eh_phase_table(&results->draws[d], metric);
+        if (table != NULL)
+            EH_TRY_OR(done, measure(truth, table, &mean->draws[mean->draw_count++]));
+    }
+    const int64_t count = mean->draw_count, points = count > 0 ? mean->draws[0].point_count : 0;
+    for (int64_t d = 0; d < count; d++)
+        if (mean->draws[d].point_count != points || points == 0 || count < results->draw_count)
+            goto done; // a model that some are not scored of: no mean
+    EH_TRY_OR(done, EH_ALLOC(points, &mean->points));
+    EH_TRY_OR(done, EH_ALLOC(points, &planted));
+    EH_TRY_OR(done, EH_ALLOC(points, &measured));
+    for (int64_t i = 0; i < points; i++) {
+        mean->points[i] = mean->draws[0].points[i];
+        for (int64_t d = 0; d < count; d++) measured[i] += mean->draws[d].points[i].measured / (double)count;
+        mean->points[i].measured = measured[i];
+        planted[i] = mean->points[i].planted;
+    }
+    mean->point_count = points;
+    mean->line = eh_fit_line(planted, measured, points);
+    for (int64_t d = 0; d < count; d++) slopes[d] = mean->draws[d].line.slope;
+    mean->line.slope_interval =
+        eh_interval_widened(mean->line.slope_interval, mean->line.slope, eh_draws_scatter_of(slopes, count).single,
+                            (double)(count / 2), 0.95);
+done:
+    eh_free(&planted);
+    eh_free(&measured);
+    eh_free(&slopes);
+    return status;
+}
+
 eh_status eh_truth_read(const char *path, const eh_results *results, const eh_metric_results *metric, eh_truth *truth)
 {
     eh_columns columns = {0};
-    cell *cells = NULL;
     eh_status status = EH_OK;
     *truth = (eh_truth){0};
     EH_TRY_OR(done, eh_columns_read(path, &columns));
     EH_TRY_OR(done, eh_copy_string(path, &truth->path));
     EH_TRY_OR(done, EH_ALLOC(results->phase_count, &truth->phases));
     for (int64_t p = 0; p < results->phase_count; p++) {
-        if (metric->phases[p].table == NULL || results->phases[p].draw_count > 0) // the mean of several has no rows
+        if (metric->phases[p].table == NULL)
             continue;
-        eh_truth_phase *phase = &truth->phases[truth->phase_count];
-        eh_free(&cells);
-        EH_TRY_OR(done, make_cells(&columns, &cells));
-        add_margins(metric->phases[p].table, cells, columns.row_count);
+        eh_truth_phase *phase = &truth->phases[truth->phase_count++];
         phase->phase = p;
-        EH_TRY_OR(done, fit_phase(&columns, cells, phase));
-        if (phase->point_count > 0)
-            truth->phase_count++;
-        else
-            eh_free(&phase->points);
+        EH_TRY_OR(done, results->phases[p].draw_count > 0 ? measure_draws(&columns, results, metric->name, phase)
+                                                          : measure(&columns, metric->phases[p].table, phase));
+        if (phase->point_count == 0)
+            phase_deinit(&truth->phases[--truth->phase_count]);
     }
 done:
-    eh_free(&cells);
     eh_columns_deinit(&columns);
     return status;
 }

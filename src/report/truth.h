@@ -15,11 +15,14 @@ typedef struct {
     int64_t items;
 } eh_truth_point;
 
-typedef struct {
+typedef struct eh_truth_phase {
     int64_t phase;
     eh_truth_point *points;
     int64_t point_count;
     eh_line line; // measured = intercept + slope planted
+    struct eh_truth_phase
+        *draws;         // of "control-damage": each model's own points and line; `points` are their means, and
+    int64_t draw_count; // the slope's interval holds a new model's. NULL, 0 for another phase
 } eh_truth_phase;
 
 typedef struct {

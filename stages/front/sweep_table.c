@@ -56,21 +56,43 @@ static const char *record_end(const char *at)
     return at;
 }
 
-// Behind the first field of the record at `at`, if `has_run`: a table's own column "run", which says what the prefix
-// says.
-static const char *behind_run(const char *at, bool has_run)
+// Behind the first field of the record at `at`.
+static const char *behind_field(const char *at)
 {
     bool quoted = false;
-    for (; has_run && *at != '\0' && (quoted || *at != ','); at++)
+    for (; *at != '\0' && (quoted || *at != ','); at++)
         if (*at == '"')
             quoted = !quoted;
-    return has_run && *at == ',' ? at + 1 : at;
+    return *at == ',' ? at + 1 : at;
 }
 
+// The index of a column in a header, -1: there is none.
+static int64_t column_of(const char *header, const char *name)
+{
+    const size_t length = strlen(name);
+    int64_t index = 0;
+    for (const char *at = header; at != NULL; index++) {
+        if (strncmp(at, name, length) == 0 && (at[length] == ',' || at[length] == '\0'))
+            return index;
+        at = strchr(at, ',');
+        at = at == NULL ? NULL : at + 1;
+    }
+    return -1;
+}
+
+static bool is_field_empty(const char *record, int64_t column)
+{
+    for (int64_t c = 0; c < column; c++) record = behind_field(record);
+    return *record == ',' || *record == '\n' || *record == '\0';
+}
+
+// Seven of eight lines of figures.csv are what the null pickers would have scored; half a gigabyte of them in a sweep
+// of 46 runs serves nobody, and each run's own file has them.
 static eh_status merge_table(const eh_sweep *sweep, const char *name)
 {
     eh_string merged = {0}, text = {0}, path = {0}, header = {0};
-    bool has_run = false;
+    bool has_run = false; // a column of the table's own, which says what the prefix says
+    int64_t null_picker = -1;
     eh_status status = EH_OK;
     for (int64_t i = 0; i < sweep->run_count; i++) {
         const eh_run *run = &sweep->runs[i];
@@ -81,17 +103,20 @@ static eh_status merge_table(const eh_sweep *sweep, const char *name)
         if (header.size == 0) {
             EH_TRY_OR(done, eh_string_append(&header, text.bytes, (size_t)(end - text.bytes)));
             EH_TRY_OR(done, add_prefix(sweep, NULL, &merged));
-            has_run = strncmp(header.bytes, "run,", 4) == 0;
-            EH_TRY_OR(done, eh_string_printf(&merged, ",%s\n", behind_run(header.bytes, has_run)));
+            has_run = column_of(header.bytes, "run") == 0;
+            null_picker = column_of(header.bytes, "null_picker");
+            EH_TRY_OR(done, eh_string_printf(&merged, ",%s\n", has_run ? behind_field(header.bytes) : header.bytes));
         } else if (header.size != (size_t)(end - text.bytes) || memcmp(header.bytes, text.bytes, header.size) != 0) {
             EH_TRY_OR(done, eh_error(EH_INPUT, "%s/tables/%s: its columns are not those of the other runs",
                                      run->job.output, name));
         }
         for (const char *at = end; *at != '\0' && at[1] != '\0'; at = end) {
             end = record_end(at + 1);
+            if (null_picker >= 0 && !is_field_empty(at + 1, null_picker))
+                continue;
             EH_TRY_OR(done, add_prefix(sweep, run, &merged));
             EH_TRY_OR(done, eh_string_append_text(&merged, ","));
-            const char *rest = behind_run(at + 1, has_run);
+            const char *rest = has_run ? behind_field(at + 1) : at + 1;
             EH_TRY_OR(done, eh_string_append(&merged, rest, (size_t)(end - rest)));
             EH_TRY_OR(done, eh_string_append_text(&merged, "\n"));
         }
