@@ -67,8 +67,16 @@ int eh_tree_reducer_buffers(int64_t leaf_count, int rank, int size);
 void eh_tree_reducer_free(eh_tree_reducer **reducer);
 // Which leaves this rank computes; not collective.
 void eh_tree_reducer_leaves(const eh_tree_reducer *reducer, int64_t *first, int64_t *count);
-// Takes the gradient of this rank's next leaf (in order), not collective.
+// Takes elements [first, first + count) of this rank's next leaf, values[0] being the first, as soon as they are known;
+// each at most once. Never waits for ranks that compute, so that parts of the sum are made while others are still
+// computed; with several nodes each call, an empty one too, moves messages on. Not collective.
+EH_CHECKED eh_status eh_tree_reducer_add_stretch(eh_tree_reducer *reducer, int64_t first, int64_t count,
+                                                 const float *values);
+// Takes the gradient of this rank's next leaf (in order), or what is left of it; not collective.
 EH_CHECKED eh_status eh_tree_reducer_add(eh_tree_reducer *reducer, const float *leaf);
+// This rank reads the last result no more: others that write to its place need not wait. Not collective, never waits;
+// the next add says the same.
+void eh_tree_reducer_release(eh_tree_reducer *reducer);
 // The sum over all leaves of all ranks, written to `sum` on every rank; ready for the next step.
 EH_CHECKED eh_status eh_tree_reducer_finish(eh_tree_reducer *reducer, float *sum);
 // The same without the copy: *sum is borrowed, in memory that the node shares, until this rank's next call. Ranks that

@@ -117,7 +117,8 @@ eh_tensor eh_model_weight_copy(const eh_model *model);  // bf16/fp16 block (or s
 EH_CHECKED eh_status eh_model_units(const eh_model *model, eh_unit **units, int64_t *unit_count);
 int eh_model_sharing_level(const eh_model *model);
 // During the next backward passes, `ready` is told of stretches of the gradient block that nothing queued later in the
-// pass adds to: a layer's, the last layer's first. NULL: nobody is. Not with divided gradients.
+// pass adds to: from the block's end, layer by layer, to the first layer; never of embeddings and adapters, which many
+// layers add to. NULL: nobody is. Not with divided gradients.
 typedef eh_status (*eh_gradients_ready)(void *context, int64_t first, int64_t count);
 void eh_model_tell_gradients(eh_model *model, eh_gradients_ready ready, void *context);
 eh_split_reducer *eh_model_gradient_sum(const eh_model *model); // of divided gradients, else NULL

@@ -246,8 +246,6 @@ EH_CHECKED eh_status eh_sharing_refresh(eh_model *model); // kept units and vect
 // backward pass, its gradients begin at 0 and are then added to the other ranks'.
 EH_CHECKED eh_status eh_sharing_begin_layer(eh_model *model, eh_stack stack, int64_t l, eh_direction direction);
 EH_CHECKED eh_status eh_sharing_end_layer(eh_model *model, eh_stack stack, int64_t l);
-// Sets the gradients of frozen parameters that make one matrix with trained ones to 0; unit -1: of all units.
-EH_CHECKED eh_status eh_sharing_mute(eh_model *model, int64_t unit);
 EH_CHECKED eh_status eh_sharing_skip_stack(eh_model *model, eh_stack stack, eh_direction direction);
 // Around a backward pass: the gradients of kept units.
 EH_CHECKED eh_status eh_sharing_begin_backward(eh_model *model);

@@ -450,12 +450,13 @@ eh_status eh_sharing_begin_layer(eh_model *model, eh_stack stack, int64_t l, eh_
     return eh_fill(model->backend, 0, &gradient);
 }
 
-eh_status eh_sharing_mute(eh_model *model, int64_t unit)
+// Sets the gradients of frozen parameters that make one matrix with trained ones to 0.
+static eh_status mute(eh_model *model, int64_t unit)
 {
     const eh_layout *layout = &model->layout;
     for (int64_t p = 0; layout->has_muted && p < layout->count; p++) {
         const eh_parameter *parameter = &layout->parameters[p];
-        if (!parameter->trains && parameter->gradient >= 0 && (unit < 0 || layout->slots[p].unit == unit))
+        if (!parameter->trains && parameter->gradient >= 0 && layout->slots[p].unit == unit)
             EH_TRY(eh_fill(model->backend, 0, &layout->slots[p].gradient));
     }
     return EH_OK;
@@ -466,7 +467,7 @@ static eh_status add_up(eh_model *model, int64_t unit)
 {
     eh_shared *shared = &model->shared;
     const eh_tensor gradient = gradients_of(model, unit);
-    EH_TRY(eh_sharing_mute(model, unit));
+    EH_TRY(mute(model, unit));
     if (shared->is_apart) {
         EH_TRY(eh_split_reducer_end(shared->reducer)); // it reads what is overwritten now
         EH_TRY(eh_backend_download(model->backend, &gradient, shared->host_gradients));
@@ -483,25 +484,41 @@ void eh_model_tell_gradients(eh_model *model, eh_gradients_ready ready, void *co
     model->gradients_ready_context = context;
 }
 
-// A layer's parameters lie together.
-static eh_status tell_layer(const eh_model *model, eh_stack stack, int64_t l)
+// What is done when the backward pass of layer l is: its unit, and with the last layer's also the one behind it that
+// belongs to no layer: the final norm, the head, the next stack's position bias. Not adapters, which lie in one unit.
+static bool is_done_with(const eh_model *model, eh_stack stack, int64_t l, int64_t p)
 {
+    const eh_layout *layout = &model->layout;
+    const bool is_last = l + 1 == model->t.layer_count[stack] && layout->own_count == layout->count;
+    while (is_last && p > 0 && layout->slots[p].layer == EH_LAYERLESS) p--;
+    return layout->slots[p].layer == l && layout->slots[p].stack == stack;
+}
+
+static eh_status end_undivided_layer(eh_model *model, eh_stack stack, int64_t l)
+{
+    const eh_layout *layout = &model->layout;
     int64_t first = INT64_MAX, end = 0;
-    for (int64_t p = 0; p < model->layout.count; p++) {
-        const eh_parameter *parameter = &model->layout.parameters[p];
-        if (model->layout.slots[p].layer != l || model->layout.slots[p].stack != stack || parameter->gradient < 0)
+    for (int64_t p = 0, last = -1; p < layout->count; p++) {
+        const eh_parameter *parameter = &layout->parameters[p];
+        const int64_t unit = layout->slots[p].unit;
+        if (unit == last || parameter->gradient < 0 || !is_done_with(model, stack, l, p))
             continue;
-        first = parameter->gradient < first ? parameter->gradient : first;
-        end = parameter->gradient + parameter->count > end ? parameter->gradient + parameter->count : end;
+        last = unit;
+        EH_TRY(mute(model, unit));
+        const int64_t begin = parameter->gradient - (parameter->offset - layout->units[unit].first);
+        first = begin < first ? begin : first;
+        end = begin + layout->units[unit].count > end ? begin + layout->units[unit].count : end;
     }
-    return end > first ? model->gradients_ready(model->gradients_ready_context, first, end - first) : EH_OK;
+    return end > first && model->gradients_ready != NULL
+               ? model->gradients_ready(model->gradients_ready_context, first, end - first)
+               : EH_OK;
 }
 
 eh_status eh_sharing_end_layer(eh_model *model, eh_stack stack, int64_t l)
 {
     const eh_shared *shared = &model->shared;
     if (shared->how.level < 2)
-        return model->gradients_ready != NULL ? tell_layer(model, stack, l) : EH_OK;
+        return end_undivided_layer(model, stack, l);
     const int64_t unit = learning_unit(shared, shared->first_layer[stack] + l);
     return unit < 0 ? EH_OK : add_up(model, unit);
 }
@@ -533,7 +550,7 @@ eh_status eh_sharing_end_backward(eh_model *model)
 {
     eh_shared *shared = &model->shared;
     if (shared->how.level < 2)
-        return eh_sharing_mute(model, -1);
+        return EH_OK;
     for (int64_t unit = shared->partition.unit_count - 1; unit >= 0; unit--)
         if (shared->layer_of[unit] < 0 && !shared->partition.units[unit].frozen)
             EH_TRY(add_up(model, unit));

@@ -208,15 +208,21 @@ static eh_status divided_gradients(eh_trainer *trainer)
     return EH_OK;
 }
 
-static eh_status layer_is_ready(void *trainer, int64_t first, int64_t count)
+static eh_status layer_is_ready(void *context, int64_t first, int64_t count)
 {
-    return eh_device_sum_ready(((eh_trainer *)trainer)->device_sum, first, count);
+    const eh_trainer *trainer = context;
+    if (trainer->device_sum != NULL)
+        return eh_device_sum_ready(trainer->device_sum, first, count);
+    const eh_tensor own = eh_model_gradients(trainer->model);
+    EH_TRY(eh_backend_wait(trainer->backend));
+    return eh_tree_reducer_add_stretch(trainer->reducer, first, count, (const float *)eh_tensor_host(&own) + first);
 }
 
-// The last micro-batch's backward pass tells which layers' gradients are done, and their sums begin behind it.
+// The last micro-batch's backward pass tells which layers' gradients are done, and their sums begin behind it. Not
+// where the sum is the host's and the gradients are a device's: to fetch a layer would hold up what is queued there.
 static eh_status last_gradient(eh_trainer *trainer, int64_t micro)
 {
-    if (trainer->device_sum != NULL)
+    if (trainer->device_sum != NULL || !trainer->is_apart)
         eh_model_tell_gradients(trainer->model, layer_is_ready, trainer);
     const eh_status status = micro_batch_gradient(trainer, micro);
     eh_model_tell_gradients(trainer->model, NULL, NULL);
@@ -304,6 +310,8 @@ eh_status eh_trainer_gradients(eh_trainer *trainer, bool ask, eh_step_outcome *o
     const int64_t told = 2 * micro_count + 1;
     memset(trainer->exchange, 0, (size_t)told * sizeof *trainer->exchange);
     trainer->exchange[told - 1] = ask;
+    if (trainer->reducer != NULL)
+        eh_tree_reducer_release(trainer->reducer); // the last step is done
     EH_TRY(trainer->level >= 2 ? sum_divided_gradients(trainer) : sum_gradients(trainer));
     EH_TRY(pull(trainer));
     EH_TRY(eh_comm_sum_double(trainer->comm, trainer->exchange, (int)told));

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "comm/comm.h"
+#include "core/clock.h"
 #include "core/philox.h"
 #include "support/cmocka.h"
 #include "support/ranks.h"
@@ -31,6 +32,17 @@ static float expected_sum(int64_t first, int level, int64_t leaf_count, int64_t 
     return middle < leaf_count ? left + expected_sum(middle, level - 1, leaf_count, i, step) : left;
 }
 
+// The leaf in stretches of unequal length from the end, every other one left for the last call.
+static eh_status add_in_stretches(eh_tree_reducer *reducer, const float *leaf, int64_t count)
+{
+    for (int64_t end = count, length = 1; end > 0; length = length * 3 + 1) {
+        const int64_t first = end > length ? end - length : 0;
+        EH_TRY(eh_tree_reducer_add_stretch(reducer, first, end - first, leaf + first));
+        end = first - length / 2;
+    }
+    return eh_tree_reducer_add(reducer, leaf);
+}
+
 static bool reduces_exactly(int64_t count, int64_t leaf_count)
 {
     eh_tree_reducer *reducer = NULL;
@@ -45,7 +57,7 @@ static bool reduces_exactly(int64_t count, int64_t leaf_count)
         eh_tree_reducer_leaves(reducer, &first, &own);
         for (int64_t l = first; l < first + own; l++) {
             for (int64_t i = 0; i < count; i++) leaf[i] = leaf_value(l, i, step);
-            ok &= eh_tree_reducer_add(reducer, leaf) == EH_OK;
+            ok &= (step == 1 ? eh_tree_reducer_add(reducer, leaf) : add_in_stretches(reducer, leaf, count)) == EH_OK;
         }
         memset(sum, 0xff, (size_t)count * sizeof *sum);
         const float *view = sum;
@@ -74,12 +86,57 @@ static void test_more_than_one_message(void **state)
     assert_all_ranks(reduces_exactly(4 * 65536 + 3001, 4));
 }
 
+// Rank 0 has told one half and does not go on before that half's sum is there: it comes while rank 0 still computes.
+static bool adds_up_behind_a_computing_rank(int64_t count, int64_t leaf_count)
+{
+    eh_tree_reducer *reducer = NULL;
+    if (eh_tree_reducer_new(comm, count, leaf_count, &reducer) != EH_OK)
+        return false;
+    int level = 0;
+    while ((int64_t)1 << level < leaf_count) level++;
+    const int64_t told = count / 2;
+    float *leaf = malloc((size_t)count * sizeof *leaf);
+    const float *sum = NULL;
+    int64_t first, own;
+    bool ok = true, came = eh_comm_rank(comm) > 0;
+    eh_tree_reducer_leaves(reducer, &first, &own);
+    for (int64_t l = first; l < first + own; l++) {
+        for (int64_t i = 0; i < count; i++) leaf[i] = leaf_value(l, i, 0);
+        if (l + 1 == first + own)
+            ok &= eh_tree_reducer_add_stretch(reducer, told, count - told, leaf + told) == EH_OK;
+        // With ranks on one node the others add up; alone, or among nodes, rank 0 must call to move on.
+        for (const double began = eh_seconds(); ok && !came && l + 1 == first + own && eh_seconds() - began < 20;) {
+            const float expected = expected_sum(0, level, leaf_count, count - 1, 0);
+            ok &= eh_tree_reducer_add_stretch(reducer, count, 0, NULL) == EH_OK;
+            const float there = ((const volatile float *)eh_tree_reducer_result(reducer))[count - 1];
+            came = memcmp(&there, &expected, sizeof there) == 0;
+        }
+        ok &= eh_tree_reducer_add(reducer, leaf) == EH_OK;
+    }
+    ok &= eh_tree_reducer_finish_view(reducer, &sum) == EH_OK;
+    for (int64_t i = 0; ok && i < count; i += 97) {
+        const float expected = expected_sum(0, level, leaf_count, i, 0);
+        ok &= memcmp(&sum[i], &expected, sizeof expected) == 0;
+    }
+    free(leaf);
+    eh_tree_reducer_free(&reducer);
+    return ok && came;
+}
+
+static void test_parts_are_added_up_while_a_rank_computes(void **state)
+{
+    (void)state;
+    assert_all_ranks(adds_up_behind_a_computing_rank(3 * 65536 + 5, 4));
+    assert_all_ranks(adds_up_behind_a_computing_rank(3 * 65536 + 5, 2)); // ranks without leaves
+}
+
 static inline int run_reducer_cases(int argc, char **argv)
 {
     if (eh_comm_begin(&argc, &argv, &comm) != EH_OK)
         return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_sum_has_the_bits_of_one_tree),
-                                       cmocka_unit_test(test_more_than_one_message)};
+                                       cmocka_unit_test(test_more_than_one_message),
+                                       cmocka_unit_test(test_parts_are_added_up_while_a_rank_computes)};
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     eh_comm_end(&comm);
     return failed;
