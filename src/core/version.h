@@ -9,6 +9,6 @@ const char *eh_build_options(void); // compiler, build type, backends
 // What the same inputs become: raised whenever a program makes other numbers or other files of them, so that results of
 // an older build are made anew, and only then. Part of every step's key, beside the formats' own versions. Not the git
 // revision: most changes touch no result, and a result that took days should not be lost to them.
-#define EH_RESULTS_VERSION 3
+#define EH_RESULTS_VERSION 4
 
 #endif
