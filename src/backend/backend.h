@@ -218,6 +218,7 @@ typedef struct {
     float scale;
     bool weight_is_constant; // as eh_product's b_is_constant
     bool backward_follows;   // eh_output_backward comes next for this layer, tensors unchanged: the logits may be kept
+    bool gradient_is_fresh;  // grad_weight is written, not added to
     eh_tensor log_probability, log_sum_exp;
 } eh_output_layer;
 EH_CHECKED eh_status eh_output_forward(eh_backend *backend, const eh_output_layer *layer);

@@ -45,7 +45,7 @@ bool eh_weights_packed(const eh_model *model)
 static void bind_pair(const eh_model *model, int64_t weight, int64_t bias, int64_t joined, eh_linear *linear)
 {
     const eh_slot *slots = model->layout.slots;
-    *linear = (eh_linear){.in_out = model->t.weights_in_out};
+    *linear = (eh_linear){.in_out = model->t.weights_in_out, .fresh = &model->fresh};
     if (weight < 0)
         return;
     linear->weight = joined_view(&slots[weight].matrix, joined, false);

@@ -54,6 +54,7 @@ static eh_output_layer output_layer(const eh_model *model, const eh_tensor *hidd
                              .scale = model->t.output_scale,
                              .weight_is_constant = model->w.output.constant,
                              .backward_follows = backward_follows,
+                             .gradient_is_fresh = model->fresh,
                              .log_probability = eh_first_rows(&model->work.log_probability, n),
                              .log_sum_exp = eh_first_rows(&model->work.log_sum_exp, n)};
 }
@@ -144,9 +145,11 @@ eh_status eh_model_backward_near(eh_model *model, const eh_nearness *near, const
     if (near != NULL) // first: between the model's own passes nothing else may use the backend's scratch
         EH_TRY(eh_near_forward(near->start, batch, &start_hidden));
     EH_TRY(forward_labels(model, batch, &plan, log_probabilities, true, &hidden));
+    EH_TRY(eh_gradients_begin(model));
     EH_TRY(eh_sharing_begin_backward(model));
     EH_TRY(eh_head_backward(model, &plan, batch->label_count, &hidden, near, &start_hidden));
     EH_TRY(eh_stacks_backward(model, &plan));
+    model->fresh = false;
     return eh_sharing_end_backward(model);
 }
 

@@ -111,7 +111,7 @@ eh_status eh_linear_backward(eh_backend *backend, const eh_linear *linear, const
                                                   .b = linear->in_out ? *grad_y : *x,
                                                   .y = linear->grad_weight,
                                                   .transpose_a = true,
-                                                  .mode = EH_ADD}));
+                                                  .mode = *linear->fresh ? EH_WRITE : EH_ADD}));
     if (eh_tensor_exists(&linear->grad_bias))
         EH_TRY(eh_column_sum(backend, grad_y, &linear->grad_bias));
     if (eh_tensor_exists(grad_x))

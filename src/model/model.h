@@ -112,6 +112,9 @@ eh_tensor eh_model_weights(const eh_model *model);      // fp32 master block [we
 int64_t eh_model_gradient_count(const eh_model *model); // elements of the block of gradients
 eh_tensor eh_model_gradients(const eh_model *model);    // that, fp32, EH_FOR_TRAINING only; none where they are divided
 eh_tensor eh_model_weight_copy(const eh_model *model);  // bf16/fp16 block (or shard) used in products, or no tensor
+// The block of gradients is 0 for what follows; not where they are divided. Where this saves time, memory is written by
+// the next backward pass alone (or eh_model_pass_by): what is read between the two is anything.
+EH_CHECKED eh_status eh_model_clear_gradients(eh_model *model);
 // The units in which the block is divided: layers, and what lies before, between and behind the stacks, each cut into
 // what has gradients and what has none, where it has both; eh_free.
 EH_CHECKED eh_status eh_model_units(const eh_model *model, eh_unit **units, int64_t *unit_count);

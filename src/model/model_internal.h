@@ -68,7 +68,8 @@ typedef struct {
 typedef struct {
     eh_tensor weight, bias, grad_weight, grad_bias;
     bool in_out;
-    bool constant; // inference: the backend may keep a packed copy
+    bool constant;     // inference: the backend may keep a packed copy
+    const bool *fresh; // its weight's gradient is written by the next backward pass, not added to
     eh_adapter adapter;
 } eh_linear;
 typedef struct {
@@ -211,6 +212,7 @@ struct eh_model {
     eh_tensor alibi_slopes;
     eh_string warning;
     eh_work work;
+    bool fresh;                         // eh_model_clear_gradients was the last to write to the gradients
     eh_gradients_ready gradients_ready; // may be NULL
     void *gradients_ready_context;
 };
@@ -291,6 +293,10 @@ void eh_work_deinit(eh_model *model);
 
 // batch.c: checks a batch (EH_INPUT) and brings it to the device.
 EH_CHECKED eh_status eh_batch_stage(eh_model *model, const eh_batch *batch);
+
+// gradients.c: before a backward pass adds to them.
+EH_CHECKED eh_status eh_gradients_begin(eh_model *model);
+EH_CHECKED eh_status eh_gradients_pass_by(eh_model *model); // no backward pass comes
 
 // linear.c
 EH_CHECKED eh_status eh_linear_forward(eh_backend *backend, const eh_linear *linear, const eh_tensor *x,

@@ -564,6 +564,7 @@ eh_status eh_model_pass_by(eh_model *model, bool backward)
     for (int s = 0; s < EH_STACK_COUNT; s++) EH_TRY(eh_sharing_skip_stack(model, (eh_stack)s, EH_FORWARD));
     if (!backward)
         return EH_OK;
+    EH_TRY(eh_gradients_pass_by(model));
     EH_TRY(eh_sharing_begin_backward(model));
     for (int s = EH_STACK_COUNT - 1; s >= 0; s--) EH_TRY(eh_sharing_skip_stack(model, (eh_stack)s, EH_BACKWARD));
     return eh_sharing_end_backward(model);

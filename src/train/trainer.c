@@ -235,7 +235,7 @@ static eh_status own_gradients(eh_trainer *trainer)
     for (int64_t i = 0; i < trainer->own_micro_count; i++) {
         const int64_t micro = trainer->first_micro + i;
         if (trainer->tree || i == 0)
-            EH_TRY(eh_fill(trainer->backend, 0, &own));
+            EH_TRY(eh_model_clear_gradients(trainer->model));
         EH_TRY(i + 1 < trainer->own_micro_count ? micro_batch_gradient(trainer, micro) : last_gradient(trainer, micro));
         if (trainer->tree)
             EH_TRY(add_to_reducer(trainer));

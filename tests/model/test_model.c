@@ -126,6 +126,78 @@ static void test_a_step_allocates_nothing(void **state)
     }
 }
 
+// A block that was cleared and one that was filled with zeros end with the same bits, whatever was in them: also where
+// the encoder has no rows, a part is frozen, nothing has a label, or a second pass adds to the first.
+static void test_a_cleared_gradient_is_zero(void **state)
+{
+    (void)state;
+    static const char *const classifier =
+        "{\"model_type\":\"bert\",\"architectures\":[\"BertForSequenceClassification\"],\"vocab_size\":13,"
+        "\"hidden_size\":20,\"num_attention_heads\":5,\"num_hidden_layers\":2,\"intermediate_size\":24,"
+        "\"max_position_embeddings\":16,\"num_labels\":6}";
+    static const struct {
+        const char *config, *freeze;
+        int64_t rank, labels;
+        bool sourceless;
+    } cases[] = {
+        {.config = bloom, .labels = 3},
+        {.config = t5, .labels = 3},
+        {.config = t5, .labels = 3, .sourceless = true},
+        {.config = bert, .labels = 3},
+        {.config = bert, .labels = 3, .freeze = "*query*+*attention.output*"},
+        {.config = bloom, .labels = 3, .rank = 2},
+        {.config = bert, .labels = 3, .rank = 2},
+        {.config = bloom, .labels = 0},
+        {.config = classifier, .labels = 2},
+    };
+    const int32_t ids[] = {1, 5, 6, 7, 8, 9}, rows[] = {0, 1, 4}, firsts[] = {0, 1}, labels[] = {5, 4, 3};
+    const int64_t offsets[] = {0, 3, 6}, none[] = {0, 0, 0};
+    const float weights[] = {1, 2, 3};
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        eh_backend *backend = open_backend();
+        eh_model *model = NULL;
+        float *gradients[2] = {NULL, NULL}, scores[3];
+        const eh_adaptation adaptation = {.rank = cases[c].rank, .alpha = 4, .seed = 1, .freeze = cases[c].freeze};
+        if (eh_model_new_shared(backend, cases[c].config, 5, EH_F32, NULL, &adaptation, &model) != EH_OK)
+            fail_msg("%s", eh_error_message());
+        assert_int_equal(eh_model_reserve(model, &(eh_batch_limits){32, 32, 8, 32}), EH_OK);
+        const eh_batch batch = {.sequence_count = 2,
+                                .input_ids = ids,
+                                .input_offsets = cases[c].sourceless ? none : offsets,
+                                .decoder_ids = ids,
+                                .decoder_offsets = offsets,
+                                .label_count = cases[c].labels,
+                                .label_rows = cases[c].config == classifier ? firsts : rows,
+                                .label_ids = labels,
+                                .label_weights = weights};
+        const eh_tensor block = eh_model_gradients(model);
+        const int64_t count = eh_model_gradient_count(model);
+        for (int cleared = 0; cleared < 2; cleared++) {
+            assert_int_equal(EH_ALLOC(count, &gradients[cleared]), EH_OK);
+            assert_int_equal(eh_fill(backend, cleared ? 7 : 0, &block), EH_OK);
+            if (cleared)
+                assert_int_equal(eh_model_clear_gradients(model), EH_OK);
+            for (int pass = 0; pass < 2; pass++)
+                assert_int_equal(eh_model_backward(model, &batch, 0, 0, scores), EH_OK);
+            assert_int_equal(eh_backend_download(backend, &block, gradients[cleared]), EH_OK);
+        }
+        double sum = 0;
+        for (int64_t p = 0; p < eh_model_parameter_count(model); p++) {
+            const eh_parameter *parameter = &eh_model_parameters(model)[p]; // what lies between them is nobody's
+            for (int64_t i = parameter->gradient; i >= 0 && i < parameter->gradient + parameter->count; i++) {
+                if (memcmp(&gradients[0][i], &gradients[1][i], sizeof **gradients) != 0)
+                    fail_msg("case %zu, %s: %g and %g", c, parameter->name, gradients[0][i], gradients[1][i]);
+                sum += fabs((double)gradients[0][i]);
+            }
+        }
+        assert_true((sum > 0) == (cases[c].labels > 0));
+        eh_free(&gradients[0]);
+        eh_free(&gradients[1]);
+        eh_model_close(&model);
+        eh_backend_close(&backend);
+    }
+}
+
 // Gradients with dropout, of activations that were kept or computed again.
 static float *gradients_of(const char *config, eh_dtype compute, bool recompute, float scores[3])
 {
@@ -304,6 +376,7 @@ int main(void)
         cmocka_unit_test(test_random_weights_are_a_function_of_the_seed),
         cmocka_unit_test(test_a_shared_prefix_changes_nothing),
         cmocka_unit_test(test_a_step_allocates_nothing),
+        cmocka_unit_test(test_a_cleared_gradient_is_zero),
         cmocka_unit_test(test_recomputing_changes_no_bit),
         cmocka_unit_test(test_a_text_does_not_depend_on_its_neighbours),
         cmocka_unit_test(test_refuses_folders_that_do_not_fit),

@@ -181,16 +181,18 @@ static void block_gradients(const output_job *job, int64_t block, int64_t first,
     }
 }
 
-// grad_weight[v, :] += scale sum_i g[i, v] hidden[i, :], a strip of columns at a time where it is not fp32.
+// grad_weight[v, :] += scale sum_i g[i, v] hidden[i, :], a strip of columns at a time where it is not fp32. A fresh one
+// begins with the first rows.
 static void add_weight_gradient(const output_job *job, int64_t block, int64_t first, int64_t rows, const void *z,
                                 eh_dtype z_type, float *scratch, float *strip)
 {
     const eh_tensor *grad = job->grad_weight;
     const int64_t words = words_of(job, block), top = block * WORDS;
+    const bool accumulate = first > 0 || !job->layer->gradient_is_fresh;
     for (int64_t left = 0; left < job->width; left += EH_GEMM_COLUMNS) {
         const int64_t columns = job->width - left < EH_GEMM_COLUMNS ? job->width - left : EH_GEMM_COLUMNS;
         const bool direct = grad->dtype == EH_F32;
-        for (int64_t v = 0; v < words && !direct; v++)
+        for (int64_t v = 0; v < words && !direct && accumulate; v++)
             job->cpu->kernels->to_float(strip + v * EH_GEMM_COLUMNS, element(grad, (top + v) * job->width + left),
                                         grad->dtype, columns);
         const eh_gemm product = {
@@ -208,7 +210,7 @@ static void add_weight_gradient(const output_job *job, int64_t block, int64_t fi
             .c = direct ? (float *)eh_tensor_address(grad) + top * job->width + left : strip,
             .c_row = direct ? job->width : EH_GEMM_COLUMNS,
             .alpha = job->layer->scale,
-            .accumulate = true,
+            .accumulate = accumulate,
         };
         job->cpu->kernels->gemm(&product, scratch);
         for (int64_t v = 0; v < words && !direct; v++)

@@ -61,7 +61,8 @@ eh_status eh_reference_output_backward(eh_backend *backend, const eh_output_laye
         for (int64_t e = 0; e < width && eh_tensor_exists(grad_weight); e++) {
             double sum = 0;
             for (int64_t i = 0; i < n; i++) sum += z[i * vocabulary + v] * eh_get(&layer->hidden, i * width + e);
-            eh_set(grad_weight, v * width + e, eh_get(grad_weight, v * width + e) + layer->scale * sum);
+            const double before = layer->gradient_is_fresh ? 0 : eh_get(grad_weight, v * width + e);
+            eh_set(grad_weight, v * width + e, before + layer->scale * sum);
         }
         double bias_sum = 0;
         for (int64_t i = 0; i < n; i++) bias_sum += z[i * vocabulary + v];

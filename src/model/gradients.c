@@ -1,0 +1,61 @@
+// Gradients that begin at 0. Of the block, matrices are most; the products that make their gradients can write them as
+// well as add to them, so that a step needs neither fill nor read that memory first.
+#include "model/model_internal.h"
+
+// Whether every backward pass writes all of a parameter's gradient.
+static bool is_written_whole(const eh_model *model, int64_t p)
+{
+    const eh_slot *slot = &model->layout.slots[p];
+    switch (slot->role) {
+    case EH_ATTENTION_QKV:
+    case EH_ATTENTION_QUERY:
+    case EH_ATTENTION_KEY:
+    case EH_ATTENTION_VALUE:
+    case EH_ATTENTION_OUTPUT:
+    case EH_CROSS_QUERY:
+    case EH_CROSS_KEY:
+    case EH_CROSS_VALUE:
+    case EH_CROSS_OUTPUT:
+    case EH_FEED_INNER:
+    case EH_FEED_GATE:
+    case EH_FEED_OUTPUT:
+    case EH_HEAD_DENSE:
+    case EH_OUTPUT:
+        return !slot->is_bias;
+    case EH_TOKEN_EMBEDDING: // the output layer comes first, and the embedding's rows are added
+        return model->t.tied && model->t.label_count == 0;
+    default:
+        return false;
+    }
+}
+
+eh_status eh_model_clear_gradients(eh_model *model)
+{
+    const eh_tensor block = eh_model_gradients(model);
+    if (eh_tensor_host(&block) == NULL) // one call is quicker than one for each vector
+        return eh_fill(model->backend, 0, &block);
+    model->fresh = true;
+    return EH_OK;
+}
+
+eh_status eh_gradients_pass_by(eh_model *model)
+{
+    const eh_tensor block = eh_model_gradients(model);
+    if (!model->fresh)
+        return EH_OK;
+    model->fresh = false;
+    return eh_fill(model->backend, 0, &block);
+}
+
+eh_status eh_gradients_begin(eh_model *model)
+{
+    if (!model->fresh)
+        return EH_OK;
+    for (int s = 0; s < EH_STACK_COUNT; s++) // layers without rows write nothing
+        if (model->t.layer_count[s] > 0 && model->work.batch[s].rows == 0)
+            return eh_gradients_pass_by(model);
+    for (int64_t p = 0; p < model->layout.count; p++)
+        if (model->layout.parameters[p].gradient >= 0 && !is_written_whole(model, p))
+            EH_TRY(eh_fill(model->backend, 0, &model->layout.slots[p].gradient));
+    return EH_OK;
+}
