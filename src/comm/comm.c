@@ -13,6 +13,8 @@
 #include "comm/comm_internal.h"
 #include "core/memory.h"
 
+extern char **environ;
+
 enum { PIECE_BYTES = 1 << 30 }; // of a message whose size may pass INT_MAX
 
 // --- Waiting ----------------------------------------------------------------------------------------------
@@ -93,6 +95,39 @@ static eh_status find_nodes(eh_comm *comm)
     return EH_OK;
 }
 
+// Whether a launcher started this process, perhaps with others: mpirun, srun and their like tell it so.
+static bool is_launched(void)
+{
+    static const char *const names[] = {"OMPI_COMM_WORLD_", "PMI", "SLURM_PROCID=", "ALPS_", "PALS_", "FLUX_"};
+    for (char **variable = environ; *variable != NULL; variable++)
+        for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+            if (strncmp(*variable, names[i], strlen(names[i])) == 0)
+                return true;
+    return false;
+}
+
+// A process by itself needs no network and no daemon at its side: Open MPI 4.1 starts in 0.03 s then, not in 0.35. What
+// is set here is gone again afterwards, for programs that this one starts may be ranks. The user's own settings win.
+static int init_mpi(int *argc, char ***argv)
+{
+    static const char *const settings[][2] = {
+        {"OMPI_MCA_ess_singleton_isolated", "1"}, {"OMPI_MCA_pml", "ob1"}, {"OMPI_MCA_btl", "self"}};
+    enum { COUNT = sizeof settings / sizeof *settings };
+    const bool alone = !is_launched();
+    bool is_ours[COUNT];
+    int provided;
+    for (int i = 0; i < COUNT; i++) {
+        is_ours[i] = alone && getenv(settings[i][0]) == NULL;
+        if (is_ours[i])
+            setenv(settings[i][0], settings[i][1], 0);
+    }
+    const int code = MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided);
+    for (int i = 0; i < COUNT; i++)
+        if (is_ours[i])
+            unsetenv(settings[i][0]);
+    return code;
+}
+
 eh_status eh_comm_begin(int *argc, char ***argv, eh_comm **comm)
 {
     *comm = NULL;
@@ -100,8 +135,7 @@ eh_status eh_comm_begin(int *argc, char ***argv, eh_comm **comm)
     // Open MPI 4.1 has one kind of window that works over TCP, and takes it only if some list of kinds is given:
     // without this, windows between hosts without special networks fail.
     setenv("OMPI_MCA_osc", "^rdma", 0);
-    int provided;
-    const int code = MPI_Init_thread(argc, argv, MPI_THREAD_SERIALIZED, &provided);
+    const int code = init_mpi(argc, argv);
     if (code != MPI_SUCCESS)
         return eh_error(EH_MACHINE, "MPI does not start (code %d)", code);
     MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
