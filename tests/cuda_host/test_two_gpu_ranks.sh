@@ -48,6 +48,25 @@ for method in lr=5.0e-3 method=lora l2=2; do
 done
 half=$(finetune half 2 --set precision=bf16)
 [ "$(finetune half-divided 2 --set precision=bf16 --set memory.zero=3)" = "$half" ] || { echo 'bf16, zero 3: other weights'; exit 1; }
+# Summed on the devices, behind the backward pass: losses and norms of the tree to rounding, where all learns and where frozen
+# keys and values make one matrix with queries that learn. Not lazily: a rank that has no piece of so small a model waits for
+# nothing on its device, and the emulation would never come to its part of NCCL's sum.
+export CUDAEMU_LAZY=0
+sed 's|  architecture: bloom|  architecture: t5|; s|  config: .*|  config: {d_model: 32, d_kv: 8, d_ff: 48, num_heads: 4, num_layers: 2}|' job.yaml >t5.yaml
+mv t5.yaml job.yaml
+"$EVENHAND_BIN/evenhand-tokenize" job.yaml --set output=cuda --force >/dev/null 2>&1
+for part in 'method=full' "method=freeze --set train.freeze='*.SelfAttention.q.weight'"; do
+    read -ra settings <<<"$part"
+    finetune "tree-${settings[0]}" 2 --set "train.${settings[@]}" >/dev/null
+    for way in nccl staged; do
+        EVENHAND_GPU_SUM=$way finetune "$way-${settings[0]}" 2 --set "train.${settings[@]}" --set train.reduction=fast >/dev/null
+        paste -d, "tree-${settings[0]}/metrics.csv" "$way-${settings[0]}/metrics.csv" | awk -F, '
+            function differs(a, b) { return !(a > 0 && (a - b) ^ 2 <= (1e-4 * a) ^ 2) }
+            NR > 1 { n = NF / 2; if (differs($3, $(3 + n)) || differs($5, $(5 + n))) bad++; rows++ }
+            END { exit !(rows >= 3 && bad == 0) }' ||
+            { echo "$part, fast by $way: other losses or norms than the tree"; cat "tree-${settings[0]}/metrics.csv" "$way-${settings[0]}/metrics.csv"; exit 1; }
+    done
+done
 # Without a device of its own, a rank says so and the run ends with 3.
 export CUDAEMU_DEVICES=1
 code=0
