@@ -18,6 +18,9 @@ for result in shards/crows-00000-of-00001.h5 scores-before.h5 model/config.json 
     check "$result" test -s "out/$result"
 done
 check 'the page says what the steps cost' grep -q '<td[^>]*data-label="step"[^>]*>finetune</td>' out/report.html
+# Columns of costs.csv behind the step's name: weights, ranks, seconds, foretold, memory, foretold.
+costs=$(grep -oP '(^|,)finetune,\K.*' out/tables/costs.csv)
+check "and what was foretold of the training: $costs" awk -F, 'NR == 1 { for (i = NF - 3; i <= NF; i++) bad += !($i > 0) } END { exit NR != 1 || NF < 5 || bad }' <<<"$costs"
 check 'the page is whole' has "$(tail -c 200 out/report.html)" '</html>'
 check 'no file is half written' equal "$(find out -name '*.part*' | wc -l)" 0
 run "$evenhand" run "$job" -n 1 --set output=out "${places[@]}" "${small[@]}"
