@@ -305,6 +305,27 @@ static eh_status pack_item(eh_batcher *b, eh_asked *asked)
     return EH_OK;
 }
 
+void eh_asked_forget_texts(eh_asked *asked)
+{
+    for (int64_t t = 0; t < asked->text_count; t++) {
+        void *text = (void *)(uintptr_t)asked->texts[t].text, *ids = (void *)(uintptr_t)asked->texts[t].ids;
+        eh_free(&text);
+        eh_free(&ids);
+    }
+    asked->text_count = 0;
+}
+
+void eh_asked_deinit(eh_asked *asked)
+{
+    eh_asked_forget_texts(asked);
+    eh_free(&asked->texts);
+    eh_free(&asked->label_first);
+    eh_free(&asked->tags);
+    eh_free(&asked->log_probabilities);
+    eh_free(&asked->divergences);
+    eh_requests_deinit(&asked->requests);
+}
+
 eh_status eh_asked_lay_out(eh_asked *a)
 {
     const int64_t sequences = a->requests.sequence_count;

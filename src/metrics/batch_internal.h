@@ -15,7 +15,13 @@ typedef struct {
     int64_t label_capacity;
     double *divergences; // [labels], of metrics that ask for them
     int64_t divergence_capacity;
+    int64_t item;          // row of the data set: what random numbers are drawn by
+    eh_answer_text *texts; // by prompt, then by sample; their text and ids are owned
+    int64_t text_count, text_capacity;
 } eh_asked;
+
+void eh_asked_forget_texts(eh_asked *asked);
+void eh_asked_deinit(eh_asked *asked);
 
 // Numbers the labels of the requests and makes room for their answers.
 EH_CHECKED eh_status eh_asked_lay_out(eh_asked *asked);

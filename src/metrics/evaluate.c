@@ -15,14 +15,13 @@
 #include "metrics/journal.h"
 #include "metrics/rows_internal.h"
 #include "metrics/sample_internal.h"
+#include "metrics/texts_internal.h"
 
 // One item that is being worked on.
 typedef struct {
     eh_item item;
     char *text; // the item's fields, cut into NUL-terminated strings
     eh_asked asked;
-    eh_answer_text *texts; // by prompt, then by sample; their text and ids are owned
-    int64_t text_count;
     float *classes;
     int64_t class_capacity;
 } work_item;
@@ -45,29 +44,13 @@ typedef struct work {
     eh_encoding encoding; // of texts for the classifier
 } work;
 
-static void forget_texts(work_item *w)
-{
-    for (int64_t t = 0; t < w->text_count; t++) {
-        void *text = (void *)(uintptr_t)w->texts[t].text, *ids = (void *)(uintptr_t)w->texts[t].ids;
-        eh_free(&text);
-        eh_free(&ids);
-    }
-    eh_free(&w->texts);
-    w->text_count = 0;
-}
-
 static void work_deinit(work *w)
 {
     for (int64_t i = 0; i < w->item_capacity; i++) {
         work_item *item = &w->items[i];
-        forget_texts(item);
         eh_free(&item->text);
         eh_free(&item->classes);
-        eh_free(&item->asked.label_first);
-        eh_free(&item->asked.tags);
-        eh_free(&item->asked.log_probabilities);
-        eh_free(&item->asked.divergences);
-        eh_requests_deinit(&item->asked.requests);
+        eh_asked_deinit(&item->asked);
     }
     eh_free(&w->items);
     eh_free(&w->asked);
@@ -152,8 +135,9 @@ static eh_status begin_chunk(work *w, const int64_t *indices, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         work_item *item = &w->items[i];
         w->asked[i] = &item->asked;
-        forget_texts(item);
+        eh_asked_forget_texts(&item->asked);
         EH_TRY(eh_item_read(w->examples, w->chosen[indices[i]], &item->text, &item->item));
+        item->asked.item = item->item.index;
         EH_TRY(eh_item_requests(w->metric, w->setup, &item->item, &item->asked.requests));
     }
     return EH_OK;
@@ -172,109 +156,12 @@ static eh_status score_divergences(work *w)
     return EH_OK;
 }
 
-// The prompts of a chunk, as eh_generate wants them.
-typedef struct {
-    work *work;
-    int64_t prompt_count, samples;
-    int64_t *item_ids; // [prompt_count] row of the data set and number of the prompt, in one
-    int64_t *owners;   // [prompt_count] item of the chunk
-    int64_t *offsets;  // [prompt_count + 1]
-    int32_t *ids;
-} prompts;
-
-#define PROMPTS_MOST 1024 // of one item
-
-static eh_status collect_prompts(work *w, int64_t new_tokens, prompts *p)
-{
-    int64_t ids = 0;
-    for (int64_t i = 0; i < w->item_count; i++) {
-        eh_requests *r = &w->items[i].asked.requests;
-        EH_ASSERT(r->prompt_count <= PROMPTS_MOST);
-        p->prompt_count += r->prompt_count;
-        for (int64_t k = 0; k < r->prompt_count; k++) eh_request_cut_prompt(r, k, new_tokens);
-        for (int64_t k = 0; k < r->prompt_count; k++) ids += r->prompts[2 * k + 1];
-    }
-    EH_TRY(EH_ALLOC(p->prompt_count, &p->item_ids));
-    EH_TRY(EH_ALLOC(p->prompt_count, &p->owners));
-    EH_TRY(EH_ALLOC(p->prompt_count + 1, &p->offsets));
-    EH_TRY(EH_ALLOC(ids, &p->ids));
-    int64_t n = 0;
-    for (int64_t i = 0; i < w->item_count; i++) {
-        work_item *item = &w->items[i];
-        const eh_requests *r = &item->asked.requests;
-        item->text_count = r->prompt_count * p->samples;
-        EH_TRY(EH_ALLOC(item->text_count, &item->texts));
-        for (int64_t k = 0; k < r->prompt_count; k++, n++) {
-            const int64_t count = r->prompts[2 * k + 1];
-            memcpy(p->ids + p->offsets[n], r->ids + r->prompts[2 * k], (size_t)count * sizeof(int32_t));
-            p->offsets[n + 1] = p->offsets[n] + count;
-            p->owners[n] = i;
-            p->item_ids[n] = item->item.index * PROMPTS_MOST + k;
-        }
-    }
-    return EH_OK;
-}
-
-// A NUL character would end the text in a score row: it becomes U+FFFD before anything judges the text.
-static eh_status replace_nul(const eh_string *from, eh_string *to)
-{
-    EH_TRY(eh_string_append(to, "", 0));
-    for (size_t at = 0; at < from->size;) {
-        const size_t length = strnlen(from->bytes + at, from->size - at);
-        EH_TRY(eh_string_append(to, from->bytes + at, length));
-        at += length;
-        if (at < from->size)
-            EH_TRY(eh_string_append_text(to, "\xEF\xBF\xBD"));
-        at++;
-    }
-    return EH_OK;
-}
-
-static eh_status take_text(void *context, const eh_generated *generated)
-{
-    const prompts *p = context;
-    int64_t n = 0;
-    while (n < p->prompt_count && p->item_ids[n] != generated->item) n++;
-    EH_ASSERT(n < p->prompt_count && generated->sample < p->samples);
-    work_item *item = &p->work->items[p->owners[n]];
-    const int64_t prompt = generated->item % PROMPTS_MOST;
-    eh_string text = {0};
-    int32_t *ids = NULL;
-    EH_TRY(EH_ALLOC(generated->count, &ids));
-    if (generated->count > 0)
-        memcpy(ids, generated->ids, (size_t)generated->count * sizeof *ids);
-    eh_answer_text *answer = &item->texts[prompt * p->samples + generated->sample];
-    *answer = (eh_answer_text){.prompt = prompt,
-                               .sample = generated->sample,
-                               .ids = ids,
-                               .count = generated->count,
-                               .ended = generated->ended_by_eos || generated->ended_by_stop};
-    eh_string decoded = {0};
-    eh_status status = eh_tokenizer_decode(p->work->setup->tokenizer, generated->ids, generated->count, true, &decoded);
-    if (generated->ended_by_stop)
-        decoded.size = generated->text_size;
-    if (status == EH_OK)
-        status = replace_nul(&decoded, &text);
-    eh_string_deinit(&decoded);
-    answer->text = text.bytes;
-    answer->size = text.size;
-    return status;
-}
-
 static eh_status generate_texts(work *w)
 {
     const eh_generation generation = eh_item_generation(w->metric, w->setup);
-    prompts p = {.work = w, .samples = generation.samples};
-    eh_status status = collect_prompts(w, generation.max_new_tokens, &p);
-    if (status == EH_OK && p.prompt_count > 0)
-        status =
-            eh_generate(w->evaluator->model, &generation, p.prompt_count, p.ids, p.offsets, p.item_ids, take_text, &p);
+    EH_TRY(eh_texts_generate(w->evaluator->model, w->setup->tokenizer, &generation, w->asked, w->item_count));
     eh_batcher_reserve_again(w->batcher);
-    eh_free(&p.item_ids);
-    eh_free(&p.owners);
-    eh_free(&p.offsets);
-    eh_free(&p.ids);
-    return status;
+    return EH_OK;
 }
 
 static eh_answers answers_of(const work *w, const work_item *item)
@@ -284,8 +171,8 @@ static eh_answers answers_of(const work *w, const work_item *item)
                         .label_first = item->asked.label_first,
                         .log_probabilities = item->asked.log_probabilities,
                         .divergences = item->asked.divergences,
-                        .text_count = item->text_count,
-                        .texts = item->texts,
+                        .text_count = item->asked.text_count,
+                        .texts = item->asked.texts,
                         .classified_count = w->classifier == NULL ? 0 : item->asked.requests.text_count,
                         .class_count = w->classifier == NULL ? 0 : eh_model_label_count(w->evaluator->classifier),
                         .classes = item->classes};
