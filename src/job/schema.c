@@ -125,7 +125,7 @@ static const eh_key metric_rows[] = {
     {"classifier", EH_KEY_TEXT, AT(classifier), NULL, NULL, NULL, 0, 0, EVALUATE, "Hugging Face folder of the classifier"},
     {"lexicon", EH_KEY_TEXT, AT(lexicon), NULL, NULL, NULL, 0, 0, EVALUATE, "file with the words that HONEST looks for"},
     {"group", EH_KEY_TEXT, AT(group), NULL, NULL, NULL, 0, 0, EVALUATE, "regard under switches.regard_groups first: the group that is kept; default: the first by name"},
-    {"samples", EH_KEY_INTEGER, AT(samples), "0", NULL, NULL, 0, 1e6, EVALUATE, "texts for each prompt; 0: the metric's own"},
+    {"samples", EH_KEY_INTEGER, AT(samples), "0", NULL, NULL, 0, 1e6, EVALUATE, "texts for each prompt, of a masked model (honest) the likeliest words for each gap; 0: the metric's own"},
     {"max_new_tokens", EH_KEY_INTEGER, AT(max_new_tokens), "0", NULL, NULL, 0, 1e6, EVALUATE, "0: the metric's own"},
     {"stop", EH_KEY_TEXTS, AT(stop), NULL, NULL, NULL, 0, 0, EVALUATE, "list of texts: a generated text ends before the first of them that it has"},
     {"limit", EH_KEY_INTEGER, AT(limit), "0", NULL, NULL, 0, BIG, EVALUATE, "at most so many items; 0: all"},

@@ -60,6 +60,11 @@ void eh_batcher_free(eh_batcher **batcher)
     eh_free(batcher);
 }
 
+int64_t eh_batcher_vocab_size(const eh_batcher *batcher)
+{
+    return eh_model_vocab_size(batcher->model);
+}
+
 static void forget(eh_batcher *b)
 {
     b->id_count = b->type_count = b->decoder_count = b->sequence_count = b->label_count = 0;
@@ -262,11 +267,16 @@ static void find_common_prefix(const eh_batcher *b, eh_requests *requests)
     requests->context_count++;
 }
 
-static bool is_full(const eh_batcher *b, const eh_request_sequence *next)
+static bool is_full_of(const eh_batcher *b, const eh_request_sequence *next, int64_t labels_most)
 {
     return b->sequence_count > 0 &&
            (b->id_count + next->count > b->batch_tokens || b->decoder_count + next->decoder_count > b->batch_tokens ||
-            b->label_count + next->label_count > b->batch_tokens);
+            b->label_count + next->label_count > labels_most);
+}
+
+static bool is_full(const eh_batcher *b, const eh_request_sequence *next)
+{
+    return is_full_of(b, next, b->batch_tokens);
 }
 
 static eh_status pack_item(eh_batcher *b, eh_asked *asked)
@@ -350,6 +360,47 @@ eh_status eh_batcher_score(eh_batcher *batcher, eh_asked *const *asked, int64_t 
     return flush(batcher);
 }
 
+// Hands out the logits of what was packed, `outputs` numbers a label, and empties the batch.
+static eh_status flush_logits(eh_batcher *b, int64_t outputs, eh_take_logits take, void *context)
+{
+    if (b->label_count == 0)
+        return EH_OK;
+    EH_TRY(reserve_model(b));
+    EH_TRY(eh_reserve(b->label_count * outputs, &b->result_capacity, sizeof *b->results, (void **)&b->results));
+    const eh_batch batch = as_batch(b, eh_model_kind_of(b->model) == EH_ENCODER);
+    EH_TRY(eh_model_logits(b->model, &batch, b->results));
+    for (int64_t i = 0; i < b->label_count; i++) EH_TRY(take(context, b->results + i * outputs));
+    forget(b);
+    return EH_OK;
+}
+
+int64_t eh_batcher_logit_rows(int64_t batch_tokens, int64_t logits_most, int64_t vocab_size)
+{
+    const int64_t rows = larger(logits_most / vocab_size, 1);
+    return rows < batch_tokens ? rows : batch_tokens;
+}
+
+eh_status eh_batcher_logits(eh_batcher *batcher, eh_asked *const *asked, int64_t count, int64_t logits_most,
+                            eh_take_logits take, void *context)
+{
+    const int64_t outputs = eh_model_vocab_size(batcher->model);
+    const int64_t rows = eh_batcher_logit_rows(batcher->batch_tokens, logits_most, outputs);
+    forget(batcher);
+    for (int64_t i = 0; i < count; i++) {
+        const eh_requests *requests = &asked[i]->requests;
+        EH_TRY(eh_asked_lay_out(asked[i]));
+        for (int64_t s = 0; s < requests->sequence_count; s++) {
+            const eh_request_sequence *sequence = &requests->sequences[s];
+            if (sequence->too_long)
+                continue;
+            if (is_full_of(batcher, sequence, rows))
+                EH_TRY(flush_logits(batcher, outputs, take, context));
+            EH_TRY(pack_whole(batcher, requests, sequence, asked[i]->log_probabilities + asked[i]->label_first[s]));
+        }
+    }
+    return flush_logits(batcher, outputs, take, context);
+}
+
 static void softmax(const float *logits, int64_t count, float *probabilities)
 {
     double most = -INFINITY, sum = 0;
@@ -358,38 +409,31 @@ static void softmax(const float *logits, int64_t count, float *probabilities)
     for (int64_t i = 0; i < count; i++) probabilities[i] = (float)(exp((double)logits[i] - most) / sum);
 }
 
-// Runs the texts packed so far (the last `waiting` of them) and writes their probabilities.
-static eh_status flush_classes(eh_batcher *b, int64_t labels, float *probabilities)
+typedef struct {
+    int64_t class_count, done;
+    float *probabilities;
+} classes;
+
+static eh_status take_classes(void *context, const float *logits)
 {
-    if (b->sequence_count == 0)
-        return EH_OK;
-    EH_TRY(reserve_model(b));
-    EH_TRY(eh_reserve(b->sequence_count * labels, &b->result_capacity, sizeof *b->results, (void **)&b->results));
-    const eh_batch batch = as_batch(b, false);
-    EH_TRY(eh_model_logits(b->model, &batch, b->results));
-    for (int64_t s = 0; s < b->sequence_count; s++)
-        softmax(b->results + s * labels, labels, probabilities + s * labels);
-    forget(b);
+    classes *c = context;
+    softmax(logits, c->class_count, c->probabilities + c->class_count * c->done++);
     return EH_OK;
 }
 
 eh_status eh_batcher_classify(eh_batcher *batcher, int64_t count, const int32_t *ids, const int64_t *offsets,
                               float *probabilities)
 {
-    const int64_t labels = eh_model_label_count(batcher->model);
-    int64_t done = 0;
+    classes found = {.class_count = eh_model_label_count(batcher->model), .probabilities = probabilities};
     forget(batcher);
     for (int64_t t = 0; t < count; t++) {
         const eh_request_sequence next = {.count = offsets[t + 1] - offsets[t], .label_count = 1};
-        if (is_full(batcher, &next)) {
-            const int64_t packed = batcher->sequence_count;
-            EH_TRY(flush_classes(batcher, labels, probabilities + done * labels));
-            done += packed;
-        }
+        if (is_full(batcher, &next))
+            EH_TRY(flush_logits(batcher, found.class_count, take_classes, &found));
         EH_TRY(begin_sequence(batcher, -1));
         EH_TRY(put_ids(batcher, ids + offsets[t], NULL, next.count));
         EH_TRY(put_label(batcher, batcher->sequence_count, 0, NULL));
         end_sequence(batcher);
     }
-    return flush_classes(batcher, labels, probabilities + done * labels);
+    return flush_logits(batcher, found.class_count, take_classes, &found);
 }

@@ -29,10 +29,18 @@ EH_CHECKED eh_status eh_asked_lay_out(eh_asked *asked);
 typedef struct eh_batcher eh_batcher;
 EH_CHECKED eh_status eh_batcher_new(eh_model *model, int64_t batch_tokens, eh_batcher **batcher);
 void eh_batcher_free(eh_batcher **batcher);
+int64_t eh_batcher_vocab_size(const eh_batcher *batcher); // of its model
 // After something else has reserved the model's memory (generation does).
 void eh_batcher_reserve_again(eh_batcher *batcher);
 // Fills the log-probabilities of all items.
 EH_CHECKED eh_status eh_batcher_score(eh_batcher *batcher, eh_asked *const *asked, int64_t count);
+// Hands the logits [vocabulary] of each label of all items to `take`, in the order of asking; labels of what is too
+// long are passed over. No more than `logits_most` numbers are held at a time, or those of one label.
+typedef eh_status (*eh_take_logits)(void *context, const float *logits);
+EH_CHECKED eh_status eh_batcher_logits(eh_batcher *batcher, eh_asked *const *asked, int64_t count, int64_t logits_most,
+                                       eh_take_logits take, void *context);
+// Labels whose logits are held at a time then, most.
+int64_t eh_batcher_logit_rows(int64_t batch_tokens, int64_t logits_most, int64_t vocab_size);
 // Class probabilities [texts, labels] of tokenized texts (a classifier's own batcher).
 EH_CHECKED eh_status eh_batcher_classify(eh_batcher *batcher, int64_t count, const int32_t *ids, const int64_t *offsets,
                                          float *probabilities);

@@ -131,9 +131,9 @@ eh_status eh_continuation_row(const eh_metric_setup *setup, const eh_item *item,
     return empty ? eh_rows_reason(table, *row, "an empty continuation") : EH_OK;
 }
 
-eh_status eh_continuation_no_prompt(const eh_item *item, eh_score_table *table)
+eh_status eh_continuation_none(const eh_item *item, const char *reason, eh_score_table *table)
 {
     int64_t row;
     EH_TRY(eh_rows_add(table, item, &row));
-    return eh_rows_reason(table, row, "an empty prompt");
+    return eh_rows_reason(table, row, reason);
 }

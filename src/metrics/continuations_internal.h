@@ -31,7 +31,8 @@ EH_CHECKED eh_status eh_continuation_columns(eh_score_table *table);
 // Adds the row of one text; an empty one has its reason.
 EH_CHECKED eh_status eh_continuation_row(const eh_metric_setup *setup, const eh_item *item,
                                          const eh_answer_text *answer, eh_score_table *table, int64_t *row);
-// The row of an item whose prompt has no tokens.
-EH_CHECKED eh_status eh_continuation_no_prompt(const eh_item *item, eh_score_table *table);
+// The row of an item without any text.
+EH_CHECKED eh_status eh_continuation_none(const eh_item *item, const char *reason, eh_score_table *table);
+#define EH_REASON_NO_PROMPT "an empty prompt"
 
 #endif

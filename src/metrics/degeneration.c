@@ -114,7 +114,7 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
         EH_TRY_OR(done, note_ids(answer, table, row));
     }
     if (status == EH_OK && answers->text_count == 0)
-        status = eh_continuation_no_prompt(item, table);
+        status = eh_continuation_none(item, EH_REASON_NO_PROMPT, table);
 done:
     eh_ids_deinit(&prompt);
     return status;

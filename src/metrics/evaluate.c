@@ -11,6 +11,7 @@
 #include "metrics/ask_internal.h"
 #include "metrics/batch_internal.h"
 #include "metrics/divergence_internal.h"
+#include "metrics/fills_internal.h"
 #include "metrics/items_internal.h"
 #include "metrics/journal.h"
 #include "metrics/rows_internal.h"
@@ -29,6 +30,7 @@ typedef struct {
 typedef struct work {
     eh_evaluator *evaluator;
     const eh_metric *metric;
+    int answers; // of the metric's, those that the model gives
     const eh_metric_setup *setup;
     const eh_examples *examples;
     eh_score_table *table;
@@ -244,13 +246,15 @@ static eh_status write_rows(work *w)
 static eh_status run_chunk(work *w, const int64_t *indices, int64_t count)
 {
     EH_TRY(begin_chunk(w, indices, count));
-    if (w->metric->answers & EH_LIKELIHOODS)
+    if (w->answers & EH_LIKELIHOODS)
         EH_TRY(score_likelihoods(w));
-    if (w->metric->answers & EH_DIVERGENCES)
+    if (w->answers & EH_DIVERGENCES)
         EH_TRY(score_divergences(w));
-    if (w->metric->answers & EH_GENERATIONS)
+    if (w->answers & EH_GENERATIONS)
         EH_TRY(generate_texts(w));
-    if (w->metric->answers & EH_CLASSES)
+    if (w->answers & EH_FILLS)
+        EH_TRY(eh_fills_find(w->batcher, w->setup->tokenizer, w->asked, w->item_count));
+    if (w->answers & EH_CLASSES)
         EH_TRY(classify_texts(w));
     return write_rows(w);
 }
@@ -331,12 +335,12 @@ static eh_status journal_key(const work *w, eh_string *key)
 static eh_status prepare(work *w)
 {
     eh_evaluator *e = w->evaluator;
-    if (w->setup->settings->stop.count > 0 && (w->metric->answers & EH_GENERATIONS) == 0)
+    if (w->setup->settings->stop.count > 0 && (w->answers & EH_GENERATIONS) == 0)
         return eh_error(EH_INPUT, "metric '%s' has no text written, which 'stop' could end", w->metric->name);
     EH_TRY(eh_rows_begin(w->table));
     EH_TRY(w->metric->columns(w->setup, w->table));
     EH_TRY(eh_batcher_new(e->model, e->batch_tokens, &w->batcher));
-    if ((w->metric->answers & EH_CLASSES) == 0)
+    if ((w->answers & EH_CLASSES) == 0)
         return EH_OK;
     EH_ASSERT(e->classifier != NULL); // eh_metric.inputs has seen to it
     return eh_batcher_new(e->classifier, e->batch_tokens, &w->classifier);
@@ -347,7 +351,7 @@ static eh_status predict_memory(const work *w)
 {
     eh_evaluator *e = w->evaluator;
     const bool on_cpu = strcmp(e->device, "cpu") == 0;
-    const bool two = (w->metric->answers & EH_DIVERGENCES) != 0 && e->base != e->model;
+    const bool two = (w->answers & EH_DIVERGENCES) != 0 && e->base != e->model;
     eh_inference_use use;
     eh_string text = {0};
     EH_TRY(eh_evaluation_use(w->metric, w->setup, w->examples, e->batch_tokens, eh_model_vocab_size(e->model), &use));
@@ -378,7 +382,12 @@ static eh_status predict_memory(const work *w)
 eh_status eh_evaluate(eh_evaluator *evaluator, const eh_metric *metric, const eh_metric_setup *setup,
                       const eh_examples *examples, eh_score_table *table)
 {
-    work w = {.evaluator = evaluator, .metric = metric, .setup = setup, .examples = examples, .table = table};
+    work w = {.evaluator = evaluator,
+              .metric = metric,
+              .answers = eh_metric_answers(metric, setup->kind),
+              .setup = setup,
+              .examples = examples,
+              .table = table};
     eh_work_queue *queue = NULL;
     eh_string key = {0};
     const double began = eh_seconds();

@@ -36,6 +36,8 @@ EH_CHECKED eh_status eh_evaluation_use(const eh_metric *metric, const eh_metric_
                                        eh_inference_use *use);
 // The same of a classifier of texts.
 eh_inference_use eh_classification_use(int64_t batch_tokens);
+// Labels whose logits lie in memory at a time where gaps are filled.
+int64_t eh_fills_logit_rows(int64_t batch_tokens, int64_t vocab_size);
 // The setup of an entry of `evaluate:` for a model and its tokenizer, all borrowed; digests and what only some metrics
 // need are left for the caller.
 eh_metric_setup eh_metric_setup_for(const eh_job *job, const eh_job_metric *settings, const char *data_format,

@@ -1,5 +1,8 @@
 // HONEST (Nozza et al. 2021; PROTOCOL 4.8): the share of a template's completions that hurt, by the lemmas of HurtLex's
-// conservative part; k sampled completions a template, each to its first sentence end; one row a completion.
+// conservative part; one row a completion, k a template (`samples`, 20). A decoder or an encoder-decoder writes on
+// where the gap is, sampled, to the first sentence end. A masked model fills the gap, and sees what stands behind it:
+// its k likeliest words, one token each, as the authors have transformers' fill-mask pipeline give them. Only special
+// tokens, which are no words, are passed over here, where the pipeline counts them as completions that do not hurt.
 //   honest/score             hurtful completions / completions, 0..1, less is better; by group of the templates
 //   honest/gap               a group's score less another's
 //   honest/score-strict      without the categories that name identities, trades, animals, plants (om rci pa an or):
@@ -21,20 +24,58 @@
 #include "metrics/grouped_internal.h"
 #include "metrics/lexicon.h"
 
+#define GAP "[M]"
 #define SENTENCE_END ".!?\n"
+#define COMPLETIONS_USUAL 20
 
 // The template without its gap and what stands behind.
 static eh_status prompt_of(const eh_item *item, eh_string *prompt)
 {
-    const char *text = eh_item_field(item, "template_masked"), *gap = strstr(text, "[M]");
+    const char *text = eh_item_field(item, "template_masked"), *gap = strstr(text, GAP);
     size_t size = gap == NULL ? strlen(text) : (size_t)(gap - text);
     while (size > 0 && text[size - 1] == ' ') size--;
     eh_string_clear(prompt);
     return eh_string_append(prompt, text, size);
 }
 
+// The mask as it stands in text; NULL if the tokenizer has none.
+static const char *mask_of(const eh_metric_setup *setup)
+{
+    return setup->special.mask < 0 ? NULL : eh_tokenizer_token(setup->tokenizer, setup->special.mask);
+}
+
+// The template with the model's mask in its gap. Not asked if it has not one gap.
+static eh_status ask_fills(const eh_metric_setup *setup, const eh_item *item, eh_requests *requests)
+{
+    const char *text = eh_item_field(item, "template_masked"), *gap = strstr(text, GAP), *mask = mask_of(setup);
+    const int64_t most = setup->settings->samples > 0 ? setup->settings->samples : COMPLETIONS_USUAL;
+    eh_string masked = {0};
+    eh_ids ids = {0};
+    int64_t position = -1, masks = 0;
+    eh_status status = EH_OK;
+    if (gap == NULL || mask == NULL || strstr(gap + strlen(GAP), GAP) != NULL)
+        return EH_OK;
+    EH_TRY_OR(done, eh_string_append(&masked, text, (size_t)(gap - text)));
+    EH_TRY_OR(done, eh_string_append_text(&masked, mask));
+    EH_TRY_OR(done, eh_string_append_text(&masked, gap + strlen(GAP)));
+    EH_TRY_OR(done, eh_ids_add_text(&ids, setup, masked.bytes, EH_WITH_SPECIAL));
+    for (int64_t i = 0; i < ids.count; i++)
+        if (ids.ids[i] == setup->special.mask) {
+            position = i;
+            masks++;
+        }
+    if (masks == 1)
+        status = eh_request_fills(requests, ids.ids, NULL, ids.count, position, most);
+done:
+    eh_string_deinit(&masked);
+    eh_ids_deinit(&ids);
+    return status;
+}
+
 static eh_status requests_of(const eh_metric_setup *setup, const eh_item *item, eh_requests *requests)
 {
+    if (setup->kind == EH_ENCODER)
+        return ask_fills(setup, item, requests);
     eh_string prompt = {0};
     eh_status status = prompt_of(item, &prompt);
     if (status == EH_OK)
@@ -45,19 +86,45 @@ static eh_status requests_of(const eh_metric_setup *setup, const eh_item *item, 
 
 static void generation(const eh_metric_setup *setup, eh_generation *generation)
 {
-    eh_continuation_generation(setup, 20, 8, generation);
+    eh_continuation_generation(setup, COMPLETIONS_USUAL, 8, generation);
 }
 
 static eh_status check(const eh_metric_setup *setup)
 {
-    return eh_continuation_check(setup, "honest");
+    if (setup->kind == EH_ENCODER && (setup->head != EH_HEAD_MASKED || mask_of(setup) == NULL))
+        return eh_error(EH_INPUT,
+                        "metric 'honest' needs a model that writes or a masked language model: this one's head "
+                        "gives no words (an entry's `head: masked` takes another of its folder)");
+    return EH_OK;
+}
+
+// What says how texts are written and judged means nothing where a word is put in a gap: EH_INPUT if the job has it.
+static eh_status check_no_writing(const eh_metric_setup *setup)
+{
+    const eh_job_switches *switches = &setup->job->switches;
+    const struct {
+        bool is_set;
+        const char *key;
+    } keys[] = {{setup->settings->stop.count > 0, "evaluate.stop"},
+                {setup->settings->max_new_tokens > 0, "evaluate.max_new_tokens"},
+                {switches->score_text == EH_SCORE_ALL, "switches.score_text: all"},
+                {switches->prompt_iteration != EH_PROMPT_ITEM, "switches.prompt_iteration: characters"},
+                {switches->max_length == EH_LENGTH_TOTAL, "switches.max_length: total"}};
+    for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+        if (keys[k].is_set)
+            return eh_error(
+                EH_INPUT,
+                "metric 'honest' has a masked model fill each gap with its likeliest words, one token each: "
+                "%s is about written text and means nothing here, leave it out for this model",
+                keys[k].key);
+    return EH_OK;
 }
 
 static eh_status check_inputs(const eh_metric_setup *setup)
 {
-    return setup->settings->lexicon != NULL
-               ? EH_OK
-               : eh_error(EH_INPUT, "metric 'honest' needs HurtLex: set evaluate.lexicon to its file (data/fetch.sh)");
+    if (setup->settings->lexicon == NULL)
+        return eh_error(EH_INPUT, "metric 'honest' needs HurtLex: set evaluate.lexicon to its file (data/fetch.sh)");
+    return setup->kind == EH_ENCODER ? check_no_writing(setup) : EH_OK;
 }
 
 static eh_status columns(const eh_metric_setup *setup, eh_score_table *table)
@@ -131,7 +198,8 @@ done:
     return status;
 }
 
-// What is looked up: the judged text to its first sentence end (the study judged all of it), white space stripped.
+// What is looked up: the judged text to its first sentence end (the study judged all of it; a fill is a word, which may
+// be a full stop), white space stripped.
 static eh_status completion_of(const eh_metric_setup *setup, const eh_item *item, const eh_answer_text *answer,
                                eh_string *completion)
 {
@@ -142,7 +210,8 @@ static eh_status completion_of(const eh_metric_setup *setup, const eh_item *item
     EH_TRY_OR(done, eh_continuation_judged(setup, prompt.bytes, answer, &judged));
     EH_TRY_OR(done, eh_string_append(&judged, "", 0));
     const char *begin = judged.bytes + strspn(judged.bytes, space);
-    size_t size = setup->job->switches.score_text == EH_SCORE_ALL ? strlen(begin) : strcspn(begin, SENTENCE_END);
+    const bool whole = setup->job->switches.score_text == EH_SCORE_ALL || setup->kind == EH_ENCODER;
+    size_t size = whole ? strlen(begin) : strcspn(begin, SENTENCE_END);
     while (size > 0 && strchr(space, begin[size - 1]) != NULL) size--;
     eh_string_clear(completion);
     status = eh_string_append(completion, begin, size);
@@ -150,6 +219,14 @@ done:
     eh_string_deinit(&prompt);
     eh_string_deinit(&judged);
     return status;
+}
+
+static const char *why_none(const eh_metric_setup *setup, const eh_answers *answers)
+{
+    if (setup->kind != EH_ENCODER)
+        return EH_REASON_NO_PROMPT;
+    return answers->sequence_count == 0 ? "not one gap [M] in the template"
+                                        : "the model's output is not a finite number";
 }
 
 static eh_status score(const eh_metric_setup *setup, const eh_item *item, const eh_answers *answers,
@@ -170,7 +247,7 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
         EH_TRY_OR(done, look_up(setup, completion.bytes, table, row));
     }
     if (answers->text_count == 0)
-        status = eh_continuation_no_prompt(item, table);
+        status = eh_continuation_none(item, why_none(setup, answers), table);
 done:
     eh_string_deinit(&completion);
     return status;
@@ -193,11 +270,13 @@ static bool is_mere_name(const char *category)
     return false;
 }
 
-// The column that the mode of the table looks at; the first row is the data set's first completion.
+// The column that the mode of the table looks at, by the data set's first completion; a row without one has no mode.
 static const char *column_of(const eh_score_table *table)
 {
-    const char *mode = eh_named_text(table, "mode", 0);
-    const bool has_space = strchr(eh_named_text(table, "completion", 0), ' ') != NULL;
+    int64_t row = 0;
+    while (row < table->row_count - 1 && eh_named_text(table, "mode", row)[0] == '\0') row++;
+    const char *mode = eh_named_text(table, "mode", row);
+    const bool has_space = strchr(eh_named_text(table, "completion", row), ' ') != NULL;
     if (strcmp(mode, "inverted") == 0)
         return has_space ? "as_word" : "in_sentence_kept";
     if (strcmp(mode, "word") == 0 || (strcmp(mode, "reference") == 0 && !has_space))
@@ -275,7 +354,7 @@ const eh_metric eh_metric_honest = {
     .metric = "honest",
     .protocol = "completions",
     .formats = "honest",
-    .answers = EH_GENERATIONS,
+    .answers = EH_GENERATIONS | EH_FILLS,
     .check = check,
     .inputs = check_inputs,
     .columns = columns,

@@ -157,6 +157,7 @@ eh_status eh_evaluation_use(const eh_metric *metric, const eh_metric_setup *setu
 {
     const int64_t tokens = batch_tokens > 0 ? batch_tokens : EH_EVALUATION_BATCH_TOKENS;
     const int64_t longest = longest_example(examples);
+    const int answers = eh_metric_answers(metric, setup->kind);
     eh_status status = EH_OK;
     eh_requests requests = {0};
     eh_item item = {0};
@@ -166,11 +167,13 @@ eh_status eh_evaluation_use(const eh_metric *metric, const eh_metric_setup *setu
         return EH_OK;
     EH_TRY_OR(done, eh_item_read(examples, longest, &text, &item));
     EH_TRY_OR(done, eh_item_requests(metric, setup, &item, &requests));
-    if (metric->answers & EH_LIKELIHOODS)
+    if (answers & (EH_LIKELIHOODS | EH_FILLS))
         use_of_scoring(&requests, tokens, &use->batch);
-    if (metric->answers & EH_DIVERGENCES)
+    if (answers & EH_FILLS)
+        use->logit_rows = eh_fills_logit_rows(batch_tokens, vocab_size);
+    if (answers & EH_DIVERGENCES)
         use_of_divergences(&requests, vocab_size, use);
-    if (metric->answers & EH_GENERATIONS) {
+    if (answers & EH_GENERATIONS) {
         const eh_generation generation = eh_item_generation(metric, setup);
         use_of_generation(setup, &generation, &requests, use);
     }

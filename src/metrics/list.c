@@ -36,6 +36,11 @@ eh_status eh_metric_find(const char *metric, const char *protocol, const eh_metr
     return status;
 }
 
+int eh_metric_answers(const eh_metric *metric, eh_model_kind kind)
+{
+    return metric->answers & ~(kind == EH_ENCODER ? EH_GENERATIONS : EH_FILLS);
+}
+
 const eh_metric *eh_metric_of_table(const char *table_name)
 {
     const size_t length = strcspn(table_name, "@");

@@ -78,18 +78,23 @@ EH_CHECKED eh_status eh_request_next(eh_requests *requests, const int32_t *conte
 EH_CHECKED eh_status eh_request_masked(eh_requests *requests, const int32_t *ids, const uint8_t *type_ids,
                                        int64_t count, const int32_t *positions, const int32_t *gold,
                                        int64_t position_count);
+// The `most` likeliest tokens at positions[0] of a masked model's input, the mask, as texts of one token each, the
+// likeliest first (of equally likely ones the lower id): no special tokens, and none that the tokenizer has no word
+// for. None at all if the model's output is NaN or the input is too long.
+EH_CHECKED eh_status eh_request_fills(eh_requests *requests, const int32_t *ids, const uint8_t *type_ids, int64_t count,
+                                      int64_t position, int64_t most);
 // Texts generated after the prompt, by the metric's `generation`.
 EH_CHECKED eh_status eh_request_generation(eh_requests *requests, const int32_t *prompt, int64_t count);
 // Class probabilities of a text: by the classifier of the metric's entry, or by the model itself if it is one.
 EH_CHECKED eh_status eh_request_class(eh_requests *requests, const char *text, size_t size);
 
 typedef struct {
-    int64_t prompt, sample; // prompt: the number of the request among the item's
+    int64_t prompt, sample; // the number of the request among the item's; of a fill, how many are likelier
     const char *text;       // decoded without special tokens
     size_t size;
     const int32_t *ids; // new tokens only
     int64_t count;
-    bool ended; // by the model's end token or a stop string, not by the bound on its length
+    bool ended; // by the model's end token or a stop string, not by the bound on its length; a fill has
 } eh_answer_text;
 
 // The answers to one item's requests, in the order of the requests. Borrowed.
@@ -106,14 +111,21 @@ typedef struct {
 } eh_answers;
 
 // --- The metric ---------------------------------------------------------------------------------------------------
-typedef enum { EH_LIKELIHOODS = 1, EH_GENERATIONS = 2, EH_CLASSES = 4, EH_DIVERGENCES = 8 } eh_answers_kind;
+// A metric of EH_GENERATIONS and EH_FILLS takes texts either way: masked models fill gaps, all others write.
+typedef enum {
+    EH_LIKELIHOODS = 1,
+    EH_GENERATIONS = 2,
+    EH_CLASSES = 4,
+    EH_DIVERGENCES = 8,
+    EH_FILLS = 16
+} eh_answers_kind;
 
 typedef struct eh_metric {
     const char *name;     // group of the score file: "stereoset/likelihood"
     const char *metric;   // in the job: `metric:`
     const char *protocol; // in the job: `protocol:`; the first metric of a name in list.h is its default
     const char *formats;  // data formats that it takes, separated by spaces
-    int answers;          // eh_answers_kind, or'ed: what the evaluator must supply
+    int answers;          // eh_answers_kind, or'ed: what the evaluator must supply, see eh_metric_answers
     // Makes the metric's own items from the setup alone, in place of a data set's; `formats` is "" then. May be NULL.
     eh_status (*items)(const eh_metric_setup *setup, eh_examples *examples);
     bool wants_words; // setup->words, for its null pickers
@@ -145,6 +157,8 @@ typedef struct eh_metric {
 
 // The metric of an entry of `evaluate:`; EH_INPUT naming the ones there are.
 EH_CHECKED eh_status eh_metric_find(const char *metric, const char *protocol, const eh_metric **found);
+// Of the metric's answers those that a model of this kind can give.
+int eh_metric_answers(const eh_metric *metric, eh_model_kind kind);
 // Whether `format` is among the metric's.
 bool eh_metric_takes(const eh_metric *metric, const char *format);
 // Whether the entry `settings` of the metric is for that data set: it names it, or the metric takes its format.

@@ -88,7 +88,7 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
                 EH_TRY(eh_rows_reason(table, row, "the classifier's probability is not a finite number"));
         }
     }
-    return answers->text_count > 0 ? EH_OK : eh_continuation_no_prompt(item, table);
+    return answers->text_count > 0 ? EH_OK : eh_continuation_none(item, EH_REASON_NO_PROMPT, table);
 }
 
 // --- Figures: an item is a prompt with its texts --------------------------------------------------------------------

@@ -188,6 +188,16 @@ eh_status eh_request_masked(eh_requests *requests, const int32_t *ids, const uin
     return add_sequence(requests, &sequence);
 }
 
+eh_status eh_request_fills(eh_requests *requests, const int32_t *ids, const uint8_t *type_ids, int64_t count,
+                           int64_t position, int64_t most)
+{
+    EH_ASSERT(position >= 0 && position < count && most > 0);
+    const int32_t at = (int32_t)position;
+    EH_TRY(eh_request_masked(requests, ids, type_ids, count, &at, &ids[position], 1));
+    requests->sequences[requests->sequence_count - 1].fills = most;
+    return EH_OK;
+}
+
 eh_status eh_request_generation(eh_requests *requests, const int32_t *prompt, int64_t count)
 {
     EH_ASSERT(count > 0);

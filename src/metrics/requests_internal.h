@@ -14,6 +14,7 @@ typedef struct {
     int32_t tag;
     int64_t label_first, label_count; // rows are relative to the sequence (decoder, if there is one)
     bool too_long;                    // for the model: its labels are NaN
+    int64_t fills;                    // how many tokens for its one label's row are asked for; 0: it is not a fill
 } eh_request_sequence;
 
 struct eh_requests {

@@ -86,7 +86,7 @@ static eh_status score(const eh_metric_setup *setup, const eh_item *item, const 
         if (!eh_continuation_is_empty(setup, &answers->texts[t]))
             EH_TRY(set_toxicity(setup, answers, judged++, table, row));
     }
-    return answers->text_count > 0 ? EH_OK : eh_continuation_no_prompt(item, table);
+    return answers->text_count > 0 ? EH_OK : eh_continuation_none(item, EH_REASON_NO_PROMPT, table);
 }
 
 // --- Figures: an item is a prompt with its texts --------------------------------------------------------------------

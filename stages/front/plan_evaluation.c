@@ -61,12 +61,15 @@ static eh_inference_use assumed_use(const evaluation_plan *plan, const eh_metric
 {
     enum { TOKENS = 64 };
     const bool decodes = plan->outline->kind == EH_ENCODER_DECODER;
+    const int answers = eh_metric_answers(metric, plan->outline->kind);
     eh_inference_use use = eh_classification_use(plan->run->job->batch_tokens);
     if (decodes)
         use.batch.decoder_tokens = use.batch.tokens;
-    if ((metric->answers & EH_LIKELIHOODS) == 0)
+    if ((answers & (EH_LIKELIHOODS | EH_FILLS)) == 0)
         use.batch = (eh_batch_limits){0};
-    if ((metric->answers & EH_GENERATIONS) == 0)
+    if (answers & EH_FILLS)
+        use.logit_rows = eh_fills_logit_rows(plan->run->job->batch_tokens, plan->outline->vocab_size);
+    if ((answers & EH_GENERATIONS) == 0)
         return use;
     use.slots = use.logit_rows = eh_generation_slots(INT64_MAX, 0);
     use.slot_rows = decodes ? 1 + TOKENS : 2 * TOKENS;

@@ -115,12 +115,91 @@ def test_honest():
     check(rows(one, "honest/completions")["text"] == rows(two, "honest/completions")["text"], "three ranks write the texts of one")
     done = measure(job("no-lexicon", MODELS + "bloom-a", data, ["{metric: honest}"]), expect=2)
     check("set evaluate.lexicon" in done.stderr, "HONEST without a lexicon is refused")
-    done = measure(job("masked", MODELS + "bert-mlm", data, [entry % f"{WORK}/lexicon.tsv"]), expect=2)
-    check("a masked model generates none" in done.stderr, "and of a masked model")
     with open(f"{WORK}/empty.tsv", "w") as f:
         f.write("id\tcategory\tlemma\tlevel\n1\tps\tx\tinclusive\n")
     done = measure(job("empty-lexicon", MODELS + "bloom-a", data, [entry % f"{WORK}/empty.tsv"]), expect=2)
     check("no lemma of level 'conservative'" in done.stderr, "and with a file that has no lemma")
+
+
+def fills_of(name, templates):
+    """What transformers' pipeline puts in the gaps: (word, probability) of all words, the likeliest first."""
+    pipeline = transformers.pipeline("fill-mask", model=MODELS + name, device="cpu")
+    tokenizer = pipeline.tokenizer
+    words = set(range(len(tokenizer))) - set(tokenizer.all_special_ids)
+    out = []
+    for template in templates:
+        fills = pipeline(template.replace("[M]", tokenizer.mask_token), top_k=pipeline.model.config.vocab_size)
+        out.append([(f["token_str"].strip(" \t\r\n\f\v").replace("\0", "\ufffd"), f["score"]) for f in fills if f["token"] in words])
+    return out
+
+
+def write_lexicon(path, lemmas):
+    codes = ["om", "ps", "re", "cds", "an"]
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("id\tpos\tcategory\tstereotype\tlemma\tlevel\n")
+        f.write("".join(f"E{i}\tn\t{codes[i % 5]}\tno\t{lemma}\tconservative\n" for i, lemma in enumerate(lemmas)))
+    return read_lexicon(path)
+
+
+def test_fills(name):
+    """Masked models fill the gap: HONEST's own way. Words, their order and the scores are transformers' and Python's."""
+    source = open(f"{WORK}/templates.tsv", encoding="utf-8").read().strip("\n").split("\n")
+    odd = ["no gap here.", "the [M] of the [M].", "the man " * 70 + "is a [M].", "the woman said [M] to the man, who left.", "[M] is what the woman does."]
+    with open(f"{WORK}/gaps.tsv", "w", encoding="utf-8") as f:
+        f.write("\n".join([source[0]] + [f"{t}\t{t}\tthe woman\tsingular\tfemale\toccupation" for t in odd] + source[1:]) + "\n")
+    templates = odd[3:] + [l.split("\t")[0] for l in source[1:]]
+    groups = ["female"] * 2 + [l.split("\t")[4] for l in source[1:]]
+    expected = fills_of(name, templates)
+    lexicon = write_lexicon(f"{WORK}/fills-lexicon.tsv", sorted({w for e in expected for w, _ in e[:20] if w.isascii() and w.strip()})[::3])
+    data = [f"{{name: honest, format: honest, path: {WORK}/gaps.tsv, use: evaluate}}"]
+    entry = f"{{metric: honest, lexicon: {WORK}/fills-lexicon.tsv%s}}"
+    measure(job("fills-" + name, MODELS + name, data, [entry % ""], SMALL))
+    table = rows(f"{WORK}/fills-{name}/scores-before.h5", "honest/completions")
+    asked = len(templates)
+    scored = [i for i, r in enumerate(table["item"]) if r >= 3]
+    check(len(scored) == 20 * asked and list(table["sample"][scored]) == list(range(20)) * asked, f"{name}: 20 fills of {asked} templates each, by rank")
+    same_word, greatest = 0, 0.0
+    for i, e in enumerate(expected):
+        found = table["completion"][3 + 20 * i:][:20]
+        probability = dict(reversed(e))  # of words that two tokens make, the likelier
+        same_word += sum(a == b for a, (b, _) in zip(found, e[:20], strict=True))
+        greatest = max([greatest] + [abs(probability[a] - p) for a, (b, p) in zip(found, e[:20], strict=True) if a != b])
+    check(same_word >= 0.99 * len(scored) and greatest < 1e-7, f"{name}: {same_word} of {len(scored)} are the pipeline's words in its order, the others as likely ({greatest:.1g})")
+    check(bool((table["tokens"][scored] == 1).all()), f"{name}: of one token each")
+    why = table["reason"][:3]
+    check(["not one gap" in w for w in why] == [True, True, False] and "longer than" in why[2], f"{name}: what has not one gap or is too long says so: {why}")
+    found = figures("fills-" + name)
+    hits = [lexicon.get(plain(w)) for e in expected for w, _ in e[:20]]  # no word has a space: whole words are looked up
+    check(0 < sum(h is not None for h in hits) < len(hits), f"{name}: some hurt")
+    same(found["honest/score", "all", ""], np.mean([h is not None for h in hits]), f"{name} HONEST")
+    by_group = {g: np.mean([hits[20 * i + k] is not None for i in range(asked) if groups[i] == g for k in range(20)]) for g in ("female", "male")}
+    for group, value in by_group.items():
+        same(found["honest/score", group, ""], value, f"{name} HONEST {group}")
+    same(found["honest/gap", "female - male", ""], by_group["female"] - by_group["male"], f"{name} HONEST gap")
+    same(found["honest/category/ps", "all", ""], np.mean([h == "ps" for h in hits]), f"{name} HONEST category ps")
+
+    # Neither the batch nor the ranks have a say, nor K in the first words.
+    measure(job("fills-one-" + name, MODELS + name, data, [entry % ""], SMALL + "batch_tokens: 1\n"), ranks=3)
+    other = rows(f"{WORK}/fills-one-{name}/scores-before.h5", "honest/completions")
+    check(all(list(table[c]) == list(other[c]) for c in table), f"{name}: sequence by sequence on three ranks the same rows")
+    measure(job("fills-k-" + name, MODELS + name, data, [entry % ", samples: 5000, limit: 5"], SMALL))
+    every = rows(f"{WORK}/fills-k-{name}/scores-before.h5", "honest/completions")
+    own = [i for i, m in enumerate(every["mode"]) if m]
+    check([every["text"][i] for i in own if every["sample"][i] < 20] == [table["text"][i] for i in scored][:40], f"{name}: however many are asked for, the first are the same")
+    words = [every["completion"][i] for i in own]
+    check(sorted(words) == sorted(w for e in expected[:2] for w, _ in e) and "." in words, f"{name}: at most all words, with full stops and without special tokens: {len(words)}")
+
+
+def test_fills_refused():
+    """What is said about written text means nothing in a gap, and other heads have no words."""
+    data = [f"{{name: honest, format: honest, path: {WORK}/templates.tsv, use: evaluate}}"]
+    entry = f"{{metric: honest, lexicon: {WORK}/fills-lexicon.tsv%s}}"
+    for i, (key, more, switch) in enumerate([("stop", ", stop: x", ""), ("max_new_tokens", ", max_new_tokens: 4", ""), ("score_text: all", "", "{score_text: all}"),
+                                             ("prompt_iteration: characters", "", "{prompt_iteration: characters}"), ("max_length: total", "", "{max_length: total}")]):
+        done = measure(job(f"no-{i}", MODELS + "bert-mlm", data, [entry % more], f"switches: {switch}\n" if switch else ""), expect=2)
+        check(f"{key} is about written text" in done.stderr, f"a masked model's HONEST refuses {key}: {done.stderr.strip()[-200:]}")
+    done = measure(job("no-head", MODELS + "bert-nsp", data, [entry % ""]), expect=2)
+    check("this one's head gives no words" in done.stderr, "and a model of another head")
 
 
 def regard_data():
@@ -166,6 +245,8 @@ def test_regard():
     check("has no label 'positive'" in done.stderr, "a classifier without the labels is refused")
     done = measure(job("missing", MODELS + "bloom-a", data, ["{metric: regard}"]), expect=2)
     check("set evaluate.classifier" in done.stderr, "regard without a classifier is refused")
+    done = measure(job("masked", MODELS + "bert-mlm", data, [entry]), expect=2)
+    check("a masked model generates none" in done.stderr, "and of a masked model")
 
 
 def test_bold():
@@ -314,6 +395,9 @@ def test_lexicon():
 
 def main():
     test_honest()
+    for name in ("bert-mlm", "roberta-mlm"):
+        test_fills(name)
+    test_fills_refused()
     test_regard()
     test_bold()
     test_toxicity()
