@@ -92,8 +92,10 @@ typedef struct eh_work_queue eh_work_queue;
 EH_CHECKED eh_status eh_work_queue_new(eh_comm *comm, int64_t count, const double *costs, eh_work_queue **queue);
 // Sets the item indices of the next chunk (borrowed until the next call); *item_count 0 at the end.
 EH_CHECKED eh_status eh_work_queue_next(eh_work_queue *queue, const int64_t **items, int64_t *item_count);
-// Items that all ranks together have taken so far (for the progress line), not collective.
-int64_t eh_work_queue_taken(eh_work_queue *queue);
+// Notes that this rank has finished `count` of its items; how many all ranks together have, for the progress line. Not
+// collective.
+EH_CHECKED eh_status eh_work_queue_finish(eh_work_queue *queue, int64_t count);
+int64_t eh_work_queue_finished(eh_work_queue *queue);
 void eh_work_queue_free(eh_work_queue **queue);
 
 #endif

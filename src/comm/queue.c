@@ -1,7 +1,7 @@
 // Work handed out on demand. Every rank computes the same list of chunks from the estimated costs; what is shared is
-// one counter, the number of chunks taken. On one node it lies in shared memory and is bumped by a processor atomic;
-// between nodes it is a one-sided MPI_Fetch_and_op, which rank 0 answers whenever it enters MPI, that is, with its own
-// next.
+// two counters, the numbers of chunks taken and of items finished. On one node they lie in shared memory and are bumped
+// by a processor atomic; between nodes by a one-sided MPI_Fetch_and_op, which rank 0 answers whenever it enters MPI,
+// that is, with its own next.
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -15,9 +15,11 @@ struct eh_work_queue {
     int64_t *order;       // [count] items, the dearest first
     int64_t *chunk_first; // [chunk_count + 1]
     eh_shared_block shared;
-    _Atomic int64_t *counter; // on one node
-    MPI_Win window;           // between nodes
+    _Atomic int64_t *counters; // [COUNTERS] on one node
+    MPI_Win window;            // between nodes
 };
+
+enum { CHUNKS_TAKEN, ITEMS_FINISHED, COUNTERS };
 
 typedef struct {
     double cost;
@@ -73,19 +75,18 @@ static eh_status make_counter(eh_work_queue *queue)
 {
     eh_comm *comm = queue->comm;
     if (comm->node_count == 1) {
-        const size_t bytes = comm->local_rank == 0 ? sizeof *queue->counter : 0;
+        const size_t bytes = comm->local_rank == 0 ? COUNTERS * sizeof *queue->counters : 0;
         EH_TRY(eh_shared_block_new(comm, bytes, "the work queue", &queue->shared));
-        queue->counter = queue->shared.parts[0];
-        if (comm->local_rank == 0)
-            atomic_init(queue->counter, 0);
+        queue->counters = queue->shared.parts[0];
+        for (int c = 0; c < COUNTERS && comm->local_rank == 0; c++) atomic_init(&queue->counters[c], 0);
     } else {
         int64_t *memory = NULL;
-        const MPI_Aint bytes = comm->rank == 0 ? (MPI_Aint)sizeof *memory : 0;
+        const MPI_Aint bytes = comm->rank == 0 ? COUNTERS * (MPI_Aint)sizeof *memory : 0;
         EH_TRY(EH_MPI(MPI_Win_allocate(bytes, sizeof *memory, MPI_INFO_NULL, comm->world, &memory, &queue->window)));
         EH_TRY(EH_MPI(MPI_Win_lock_all(0, queue->window)));
-        const int64_t zero = 0;
+        const int64_t zeros[COUNTERS] = {0};
         if (comm->rank == 0) {
-            EH_TRY(EH_MPI(MPI_Put(&zero, 1, MPI_INT64_T, 0, 0, 1, MPI_INT64_T, queue->window)));
+            EH_TRY(EH_MPI(MPI_Put(zeros, COUNTERS, MPI_INT64_T, 0, 0, COUNTERS, MPI_INT64_T, queue->window)));
             EH_TRY(EH_MPI(MPI_Win_flush(0, queue->window)));
         }
     }
@@ -113,14 +114,14 @@ eh_status eh_work_queue_new(eh_comm *comm, int64_t count, const double *costs, e
     return EH_OK;
 }
 
-// Adds `step` to the counter and returns what it was; 0 only reads.
-static eh_status fetch_and_add(eh_work_queue *queue, int64_t step, int64_t *before)
+// Adds `step` to a counter and returns what it was; 0 only reads.
+static eh_status fetch_and_add(eh_work_queue *queue, int counter, int64_t step, int64_t *before)
 {
-    if (queue->counter) {
-        *before = atomic_fetch_add(queue->counter, step);
+    if (queue->counters) {
+        *before = atomic_fetch_add(&queue->counters[counter], step);
         return EH_OK;
     }
-    EH_TRY(EH_MPI(MPI_Fetch_and_op(&step, before, MPI_INT64_T, 0, 0, MPI_SUM, queue->window)));
+    EH_TRY(EH_MPI(MPI_Fetch_and_op(&step, before, MPI_INT64_T, 0, counter, MPI_SUM, queue->window)));
     return EH_MPI(MPI_Win_flush(0, queue->window));
 }
 
@@ -129,7 +130,7 @@ eh_status eh_work_queue_next(eh_work_queue *queue, const int64_t **items, int64_
     int64_t chunk;
     *items = NULL;
     *item_count = 0;
-    EH_TRY(fetch_and_add(queue, 1, &chunk));
+    EH_TRY(fetch_and_add(queue, CHUNKS_TAKEN, 1, &chunk));
     if (chunk < queue->chunk_count) {
         *items = queue->order + queue->chunk_first[chunk];
         *item_count = queue->chunk_first[chunk + 1] - queue->chunk_first[chunk];
@@ -137,12 +138,16 @@ eh_status eh_work_queue_next(eh_work_queue *queue, const int64_t **items, int64_
     return EH_OK;
 }
 
-int64_t eh_work_queue_taken(eh_work_queue *queue)
+eh_status eh_work_queue_finish(eh_work_queue *queue, int64_t count)
 {
-    int64_t chunk = 0;
-    if (fetch_and_add(queue, 0, &chunk) != EH_OK)
-        return 0; // only a progress line asks
-    return queue->chunk_first[chunk < queue->chunk_count ? chunk : queue->chunk_count];
+    int64_t ignored;
+    return fetch_and_add(queue, ITEMS_FINISHED, count, &ignored);
+}
+
+int64_t eh_work_queue_finished(eh_work_queue *queue)
+{
+    int64_t items = 0;
+    return fetch_and_add(queue, ITEMS_FINISHED, 0, &items) == EH_OK ? items : 0; // only a progress line asks
 }
 
 void eh_work_queue_free(eh_work_queue **queue)

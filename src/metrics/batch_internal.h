@@ -4,7 +4,7 @@
 
 #include "metrics/requests_internal.h"
 
-// The requests of the items of a chunk and where their answers go.
+// The requests of an item and where their answers go.
 typedef struct {
     eh_requests requests;
     int64_t *label_first; // [sequence_count + 1]

@@ -1,4 +1,4 @@
-// The loop of an evaluation: take a chunk of items, ask, score, write rows, until none are left.
+// The loop of an evaluation: take a chunk of items, piece by piece ask, score, write rows, until none are left.
 #include "metrics/evaluate.h"
 
 #include <stdio.h>
@@ -39,7 +39,8 @@ typedef struct work {
     int64_t *chosen; // examples that are items and still to do
     double *costs;
     int64_t chosen_count, total_count; // total: with those that an earlier run has done
-    work_item *items;                  // of the chunk
+    int64_t piece_items;               // to be worked on next
+    work_item *items;                  // of the piece
     int64_t item_count, item_capacity;
     eh_asked **asked; // [item_count]
     int64_t asked_capacity;
@@ -126,7 +127,7 @@ done:
 
 // --- Asking -------------------------------------------------------------------------------------------------------
 
-static eh_status begin_chunk(work *w, const int64_t *indices, int64_t count)
+static eh_status begin_piece(work *w, const int64_t *indices, int64_t count)
 {
     if (count > w->item_capacity) {
         EH_TRY(EH_RESIZE(w->item_capacity, count, &w->items));
@@ -243,9 +244,9 @@ static eh_status write_rows(work *w)
     return eh_journal_flush(w->journal);
 }
 
-static eh_status run_chunk(work *w, const int64_t *indices, int64_t count)
+static eh_status run_piece(work *w, const int64_t *indices, int64_t count)
 {
-    EH_TRY(begin_chunk(w, indices, count));
+    EH_TRY(begin_piece(w, indices, count));
     if (w->answers & EH_LIKELIHOODS)
         EH_TRY(score_likelihoods(w));
     if (w->answers & EH_DIVERGENCES)
@@ -259,22 +260,50 @@ static eh_status run_chunk(work *w, const int64_t *indices, int64_t count)
     return write_rows(w);
 }
 
-static eh_status run_all(work *w, eh_work_queue *queue)
+// A chunk may be a quarter of all items. It is worked through in pieces of some seconds, after each of which the rows
+// are noted, the progress is told and a stop is heeded: what a kill costs is a piece. Scores do not depend on pieces.
+#define PIECE_SECONDS 5.0
+#define PIECE_ITEMS 32 // the first; and at least so many where texts are written, or slots would stand empty
+
+static void adapt_piece(work *w, double seconds)
+{
+    const int64_t least = (w->answers & EH_GENERATIONS) != 0 ? PIECE_ITEMS : 1;
+    if (seconds < PIECE_SECONDS / 2 && w->piece_items < w->chosen_count)
+        w->piece_items *= 2;
+    else if (seconds > 2 * PIECE_SECONDS && w->piece_items > least)
+        w->piece_items /= 2;
+}
+
+static eh_status run_pieces(work *w, eh_work_queue *queue, const int64_t *indices, int64_t count, eh_progress *progress)
 {
     const int64_t done_before = w->total_count - w->chosen_count;
+    for (int64_t first = 0; first < count;) {
+        const int64_t rest = count - first, piece = rest < w->piece_items ? rest : w->piece_items;
+        const double began = eh_seconds();
+        if (eh_signals_stop_asked())
+            return eh_error(EH_STOPPED, "stopped; the items that are done are kept, run it again to go on");
+        EH_TRY(run_piece(w, indices + first, piece));
+        EH_TRY(eh_work_queue_finish(queue, piece));
+        eh_progress_show(progress, done_before + eh_work_queue_finished(queue), "");
+        adapt_piece(w, eh_seconds() - began);
+        first += piece;
+    }
+    return EH_OK;
+}
+
+static eh_status run_all(work *w, eh_work_queue *queue)
+{
     char what[128];
     snprintf(what, sizeof what, "evaluate %s (%s)", w->table->name, w->evaluator->phase);
     eh_progress progress = eh_progress_begin(w->evaluator->log, what, "items", w->total_count);
+    w->piece_items = PIECE_ITEMS;
     for (;;) {
         const int64_t *items = NULL;
         int64_t count = 0;
-        if (eh_signals_stop_asked())
-            return eh_error(EH_STOPPED, "stopped; the items that are done are kept, run it again to go on");
         EH_TRY(eh_work_queue_next(queue, &items, &count));
         if (count == 0)
             break;
-        EH_TRY(run_chunk(w, items, count));
-        eh_progress_show(&progress, done_before + eh_work_queue_taken(queue), "");
+        EH_TRY(run_pieces(w, queue, items, count, &progress));
     }
     eh_progress_end(&progress, w->total_count, "");
     return EH_OK;

@@ -111,11 +111,12 @@ static void test_hands_out_every_item_once(void **state)
                 last = costs[items[i]];
             }
             biggest = got > biggest ? got : biggest;
+            ok &= eh_work_queue_finish(queue, got) == EH_OK;
         } while (ok && got > 0);
         ok &= eh_comm_sum_i64(comm, times, (int)count) == EH_OK;
         for (int64_t i = 0; i < count; i++) ok &= times[i] == 1;
         ok &= biggest <= count / 2 || count < 2;
-        ok &= eh_work_queue_taken(queue) == count;
+        ok &= eh_comm_barrier(comm) == EH_OK && eh_work_queue_finished(queue) == count;
         assert_all_ranks(ok);
         eh_work_queue_free(&queue);
         free(times);
