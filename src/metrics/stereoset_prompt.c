@@ -5,7 +5,8 @@
 //   likelihood   each sentence itself, without options: nothing can be unparsed (sum within, mean between sentences)
 // Chance is LMS 66.7, SS 50: these figures must never share a column with the official LM. Beside them stand null
 // pickers that answer without reading: a constant position, the longest sentence, ... (in the file's order), and the
-// model itself by its options' names when the question's context is left out, or (context_nulls: both) shuffled.
+// model itself by its options' names when the question's context is left out, or (context_nulls: both) shuffled: so
+// beside the study's parsers too, as a name is always one of the three.
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -86,8 +87,7 @@ static eh_status ask_options(const eh_metric_setup *setup, eh_wording wording, i
 
 static bool asks_null(const eh_metric_setup *setup, int tag)
 {
-    return !is_study(setup) &&
-           (tag == NO_CONTEXT ? eh_stereoset_asks_left_out(setup) : eh_stereoset_asks_shuffled(setup));
+    return tag == NO_CONTEXT ? eh_stereoset_asks_left_out(setup) : eh_stereoset_asks_shuffled(setup);
 }
 
 // The same question, its context left out or shuffled.

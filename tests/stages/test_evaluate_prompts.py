@@ -91,16 +91,16 @@ def compare(name, items, table, wording, orders, new):
             ids = tokenizer(prompt(wording, task, item["context"], choices))["input_ids"]
             alone = tokenizer(prompt(wording, task, None, choices))["input_ids"]
             same += table[f"generated_{o + 1}"][row].decode() == greedy(tokenizer, model, ids, new)
-            for p in range(3 if wording != "study" else 0):
+            for p in range(3):
                 name_of = ("" if seq2seq else " ") + ("ABC"[p] if wording == "a" else f"Choice{p + 1}")
                 option = tokenizer(name_of, add_special_tokens=False)["input_ids"]
-                options.append(table[f"option_{o + 1}_{p + 1}"][row] - score(model, ids, option))
+                if wording != "study":
+                    options.append(table[f"option_{o + 1}_{p + 1}"][row] - score(model, ids, option))
                 options.append(table[f"no_context_option_{o + 1}_{p + 1}"][row] - score(model, alone, option))
     total = len(items) * len(orders)
     check(same == total, f"{name} {wording}: {same} of {total} texts are transformers'")
-    if options:
-        worst = np.abs(options).max()
-        check(bool(worst < 2e-4), f"{name} {wording}: {len(options)} options, greatest error {worst:.2g}")
+    worst = np.abs(options).max()
+    check(bool(worst < 2e-4), f"{name} {wording}: {len(options)} options, greatest error {worst:.2g}")
 
 
 def main():
