@@ -16,6 +16,7 @@
 #include "io/atomic.h"
 #include "io/csv.h"
 #include "io/shard.h"
+#include "job/step.h"
 #include "metrics/evaluate.h"
 #include "model/noise.h"
 #include "stage.h"
@@ -123,13 +124,20 @@ static eh_status save_alone(damage *d, int64_t index, double strength, const cha
     return eh_model_save(d->base, folder, d->tokenizer_folder);
 }
 
+static eh_status damaged_model(const damage *d, int64_t index, char **folder)
+{
+    char phase[48];
+    eh_damage_phase(index, phase);
+    return eh_stage_phase_model(&d->stage, phase, folder);
+}
+
 static eh_status save(damage *d, int64_t index, double strength)
 {
     char *folder = NULL;
     if (d->saved[index] == strength)
         return EH_OK;
     d->saved[index] = -1;
-    eh_status status = eh_stage_damaged_model(&d->stage, index, &folder);
+    eh_status status = damaged_model(d, index, &folder);
     if (status == EH_OK && eh_comm_rank(d->stage.comm) == 0)
         status = save_alone(d, index, strength, folder);
     eh_free(&folder);
@@ -183,7 +191,7 @@ static eh_status measure(damage *d, int64_t index, double strength, double *valu
     eh_score_table table = {0};
     char *folder = NULL;
     EH_TRY(save(d, index, strength));
-    eh_status status = eh_stage_damaged_model(&d->stage, index, &folder);
+    eh_status status = damaged_model(d, index, &folder);
     if (status == EH_OK)
         status = eh_model_open(d->stage.backend, folder, d->compute, EH_FOR_INFERENCE, &model);
     eh_free(&folder);
@@ -322,7 +330,7 @@ static eh_status remove_others(const damage *d)
     char *folder = NULL, config[4096];
     eh_status status = EH_OK;
     for (int64_t m = d->model_count; status == EH_OK && eh_comm_rank(d->stage.comm) == 0; m++) {
-        status = eh_stage_damaged_model(&d->stage, m, &folder);
+        status = damaged_model(d, m, &folder);
         snprintf(config, sizeof config, "%s/config.json", folder == NULL ? "" : folder);
         eh_free(&folder);
         if (remove(config) != 0) // without it, it is no model

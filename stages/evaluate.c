@@ -1,7 +1,7 @@
 // evenhand-evaluate: shards and a model -> per-item scores. Each entry of `evaluate:` measures every data set that its
 // metric takes; the rows of all go to OUTPUT/scores-PHASE.h5. A metric that can't be measured on this model or lacks an
 // input is a table without rows that says why, and the others go on.
-#include <glob.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,8 +38,7 @@ static bool measures_base(const eh_stage *stage)
     return strcmp(stage->phase, "before") == 0 || strcmp(stage->phase, "control-repeat") == 0;
 }
 
-// before and control-repeat: what the job starts from; after: what finetune has saved; control-NAME and step-N:
-// OUTPUT/PHASE/model.
+// before and control-repeat: what the job starts from; else what a stage before has made.
 static eh_status open_model(evaluation *e)
 {
     const eh_dtype compute = e->compute;
@@ -48,12 +47,7 @@ static eh_status open_model(evaluation *e)
         EH_TRY(eh_stage_starting_model(stage, compute, EH_FOR_INFERENCE, &e->model));
         return stage->job.model.path == NULL ? EH_OK : eh_copy_string(stage->job.model.path, &e->model_path);
     }
-    static const char damaged[] = "control-damage-";
-    eh_status status =
-        strcmp(stage->phase, "after") == 0 ? eh_stage_path(stage, &e->model_path, "model")
-        : strncmp(stage->phase, damaged, strlen(damaged)) == 0
-            ? eh_stage_path(stage, &e->model_path, "control-damage/model-%s", stage->phase + strlen(damaged))
-            : eh_stage_path(stage, &e->model_path, "%s/model", stage->phase);
+    eh_status status = eh_stage_phase_model(stage, stage->phase, &e->model_path);
     if (status == EH_OK)
         status = eh_model_open(stage->backend, e->model_path, compute, EH_FOR_INFERENCE, &e->model);
     if (status == EH_OK)
@@ -463,8 +457,8 @@ static eh_status find_damaged(const eh_stage *stage, phase_list *list)
 {
     for (bool more = true; more;) {
         char *folder = NULL, name[48];
-        EH_TRY(eh_stage_damaged_model(stage, list->count, &folder));
         eh_damage_phase(list->count, name);
+        EH_TRY(eh_stage_phase_model(stage, name, &folder));
         more = is_there(folder);
         eh_free(&folder);
         if (more || list->count == 0) // without any, opening the first one says what is missing
@@ -487,7 +481,7 @@ static eh_status find_steps(const eh_stage *stage, phase_list *list)
     for (int64_t step = every; every > 0 && (double)step < last && status == EH_OK; step += every) {
         char *folder = NULL, name[48];
         snprintf(name, sizeof name, "step-%lld", (long long)step);
-        status = eh_stage_path(stage, &folder, "%s/model", name);
+        status = eh_stage_phase_model(stage, name, &folder);
         if (status == EH_OK && is_there(folder))
             status = add_phase(list, name);
         eh_free(&folder);
@@ -495,26 +489,32 @@ static eh_status find_steps(const eh_stage *stage, phase_list *list)
     return status;
 }
 
+static bool is_listed(const phase_list *list, const char *phase)
+{
+    for (int64_t p = 0; p < list->count; p++)
+        if (strcmp(list->names[p], phase) == 0)
+            return true;
+    return false;
+}
+
 // Removes scores of this kind of phase that an earlier run has left and this one does not make anew.
 static eh_status remove_other_scores(const eh_stage *stage, const char *kind, const phase_list *list)
 {
-    char *pattern = NULL;
-    glob_t found = {0};
-    EH_TRY(eh_stage_path(stage, &pattern, "scores-%s*.h5", kind));
-    const int failed = glob(pattern, 0, NULL, &found);
-    const size_t before_name = strlen(pattern) - strlen(kind) - strlen("*.h5");
-    for (size_t i = 0; failed == 0 && i < found.gl_pathc; i++) {
-        bool wanted = false;
-        const char *name = found.gl_pathv[i] + before_name;
-        for (int64_t p = 0; p < list->count; p++)
-            wanted = wanted || (strncmp(name, list->names[p], strlen(list->names[p])) == 0 &&
-                                strcmp(name + strlen(list->names[p]), ".h5") == 0);
-        if (!wanted)
-            remove(found.gl_pathv[i]);
+    char **phases = NULL;
+    int64_t count = 0;
+    eh_status status = eh_scores_phases(stage->job.output, &phases, &count);
+    for (int64_t p = 0; p < count; p++) {
+        char *path = NULL;
+        if (status == EH_OK && strncmp(phases[p], kind, strlen(kind)) == 0 && !is_listed(list, phases[p])) {
+            status = eh_stage_path(stage, &path, "scores-%s.h5", phases[p]);
+            if (status == EH_OK && remove(path) != 0)
+                status = eh_error(EH_MACHINE, "can't remove %s: %s", path, strerror(errno));
+        }
+        eh_free(&path);
+        eh_free(&phases[p]);
     }
-    globfree(&found);
-    eh_free(&pattern);
-    return EH_OK;
+    eh_free(&phases);
+    return status;
 }
 
 // OUTPUT/steps.csv: what evaluate-steps has measured.

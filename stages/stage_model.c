@@ -145,11 +145,14 @@ eh_status eh_stage_starting_model(eh_stage *stage, eh_dtype compute, eh_model_us
     return status;
 }
 
-eh_status eh_stage_damaged_model(const eh_stage *stage, int64_t index, char **folder)
+eh_status eh_stage_phase_model(const eh_stage *stage, const char *phase, char **folder)
 {
-    char phase[48];
-    eh_damage_phase(index, phase);
-    return eh_stage_path(stage, folder, "control-damage/model-%s", phase + strlen("control-damage-"));
+    static const char damaged[] = "control-damage-";
+    if (strcmp(phase, "after") == 0)
+        return eh_stage_path(stage, folder, "model");
+    if (strncmp(phase, damaged, strlen(damaged)) == 0)
+        return eh_stage_path(stage, folder, "control-damage/model-%s", phase + strlen(damaged));
+    return eh_stage_path(stage, folder, "%s/model", phase);
 }
 
 eh_status eh_stage_open_tokenizer(const eh_stage *stage, const char *folder, eh_tokenizer **tokenizer)

@@ -16,9 +16,9 @@ const eh_adaptation *eh_stage_adaptation(const eh_job *job, eh_adaptation *adapt
 // The config.json text of model.architecture and model.config, completed in that way; eh_free. A plan may lack the
 // tokenizer where the config says how many words there are.
 EH_CHECKED eh_status eh_starting_config(const eh_job *job, bool may_lack_tokenizer, char **text);
-// OUTPUT/control-damage/model-1a, -1b, ...: the damage control's model number `index` (eh_damage_phase); eh_free. Not
-// collective.
-EH_CHECKED eh_status eh_stage_damaged_model(const eh_stage *stage, int64_t index, char **folder);
+// Where the model of a phase is that this job has made: OUTPUT/model (after), OUTPUT/control-damage/model-1a
+// (control-damage-1a, see eh_damage_phase), else OUTPUT/PHASE/model; eh_free. Not collective.
+EH_CHECKED eh_status eh_stage_phase_model(const eh_stage *stage, const char *phase, char **folder);
 // Folder of the starting model's tokenizer files (eh_free), NULL if the job names none. Not collective.
 EH_CHECKED eh_status eh_stage_tokenizer_folder(const eh_stage *stage, char **folder);
 // The same from the job alone.

@@ -1,5 +1,8 @@
 // Reading score files: every group that has the attribute "columns" is a table.
+#include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -125,4 +128,36 @@ eh_status eh_scores_attribute(const char *path, const char *name, char **value)
         status = eh_copy_string("", value);
     eh_hdf5_close(&file);
     return status == EH_OK ? EH_OK : eh_error_context(status, "%s", path);
+}
+
+static int by_name(const void *left, const void *right)
+{
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+eh_status eh_scores_phases(const char *folder, char ***phases, int64_t *count)
+{
+    static const char begin[] = "scores-", end[] = ".h5";
+    const size_t first = strlen(begin), around = first + strlen(end);
+    int64_t capacity = 0;
+    eh_status status = EH_OK;
+    *phases = NULL;
+    *count = 0;
+    DIR *entries = opendir(folder);
+    if (entries == NULL)
+        return errno == ENOENT ? EH_OK : eh_error(EH_MACHINE, "can't read the folder %s: %s", folder, strerror(errno));
+    for (struct dirent *entry; status == EH_OK && (entry = readdir(entries)) != NULL;) {
+        const char *name = entry->d_name;
+        const size_t size = strlen(name);
+        char *phase = NULL;
+        if (size <= around || strncmp(name, begin, first) != 0 || strcmp(name + size - strlen(end), end) != 0)
+            continue;
+        status = eh_copy_bytes(name + first, size - around, &phase);
+        if (status == EH_OK)
+            status = EH_APPEND(phases, count, &capacity, phase);
+    }
+    closedir(entries);
+    if (*count > 0)
+        qsort(*phases, (size_t)*count, sizeof **phases, by_name);
+    return status;
 }

@@ -1,7 +1,5 @@
 #include "report/results.h"
 
-#include <errno.h>
-#include <glob.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,18 +36,21 @@ static eh_status read_parameters(const char *path, eh_phase *phase)
     return EH_OK;
 }
 
-static eh_status read_phase(const char *path, eh_phase *phase)
+// Takes the name, and reads its scores.
+static eh_status read_phase(const char *folder, char **name, eh_phase *phase)
 {
-    const char *name = strrchr(path, '/');
-    name = (name == NULL ? path : name + 1) + strlen("scores-");
-    EH_TRY(eh_copy_string(path, &phase->path));
-    EH_TRY(eh_copy_bytes(name, strlen(name) - strlen(".h5"), &phase->name));
-    EH_TRY(eh_scores_read(path, &phase->tables, &phase->table_count));
-    EH_TRY(eh_scores_attribute(path, "model_path", &phase->model_path));
-    EH_TRY(eh_scores_attribute(path, "model_sha256", &phase->model_sha256));
-    EH_TRY(eh_scores_attribute(path, "seed", &phase->seed));
-    EH_TRY(eh_scores_attribute(path, "evenhand", &phase->version));
-    return read_parameters(path, phase);
+    eh_string path = {0};
+    phase->name = *name;
+    *name = NULL;
+    const eh_status status = eh_string_printf(&path, "%s/scores-%s.h5", folder, phase->name);
+    phase->path = path.bytes;
+    EH_TRY(status);
+    EH_TRY(eh_scores_read(phase->path, &phase->tables, &phase->table_count));
+    EH_TRY(eh_scores_attribute(phase->path, "model_path", &phase->model_path));
+    EH_TRY(eh_scores_attribute(phase->path, "model_sha256", &phase->model_sha256));
+    EH_TRY(eh_scores_attribute(phase->path, "seed", &phase->seed));
+    EH_TRY(eh_scores_attribute(phase->path, "evenhand", &phase->version));
+    return read_parameters(phase->path, phase);
 }
 
 // before, the checkpoints by step, after, then the controls by name.
@@ -72,27 +73,20 @@ static int by_phase(const void *left, const void *right)
 
 static eh_status read_phases(const char *folder, eh_results *results)
 {
-    eh_string pattern = {0};
-    glob_t found = {0};
-    eh_status status = EH_OK;
-    EH_TRY_OR(done, eh_string_printf(&pattern, "%s/scores-*.h5", folder));
-    const int failed = glob(pattern.bytes, 0, NULL, &found);
-    if (failed == GLOB_NOMATCH) {
+    char **names = NULL;
+    int64_t count = 0;
+    eh_status status = eh_scores_phases(folder, &names, &count);
+    if (status == EH_OK && count == 0)
         status = eh_error(EH_INPUT, "%s: there are no score files (scores-before.h5, ...): run evenhand-evaluate first",
                           folder);
-        goto done;
-    }
-    if (failed != 0) {
-        status = eh_error(EH_MACHINE, "%s: can't list the folder: %s", folder, strerror(errno));
-        goto done;
-    }
-    EH_TRY_OR(done, EH_ALLOC(found.gl_pathc, &results->phases));
-    for (size_t i = 0; i < found.gl_pathc; i++)
-        EH_TRY_OR(done, read_phase(found.gl_pathv[i], &results->phases[results->phase_count++]));
+    EH_TRY_OR(done, status);
+    EH_TRY_OR(done, EH_ALLOC(count, &results->phases));
+    for (int64_t p = 0; p < count; p++)
+        EH_TRY_OR(done, read_phase(folder, &names[p], &results->phases[results->phase_count++]));
     qsort(results->phases, (size_t)results->phase_count, sizeof *results->phases, by_phase);
 done:
-    globfree(&found);
-    eh_string_deinit(&pattern);
+    for (int64_t p = 0; p < count; p++) eh_free(&names[p]);
+    eh_free(&names);
     return status;
 }
 
