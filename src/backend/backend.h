@@ -234,13 +234,13 @@ EH_CHECKED eh_status eh_log_softmax_rows(eh_backend *backend, const eh_tensor *l
 // log_q [n, vocab], row_weight, divergence [n], all fp32; log_p is not changed.
 EH_CHECKED eh_status eh_divergence_rows(eh_backend *backend, const eh_tensor *log_p, const eh_tensor *log_q,
                                         const eh_tensor *row_weight, float strength, const eh_tensor *divergence);
-// index I32 [n]: the largest entry of each row, the first among equals.
+// index I32 [n]: the largest entry of each row, the first among equals; -1 where one is NaN.
 EH_CHECKED eh_status eh_argmax_rows(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
 // A token for each row of logits [n, vocab] fp32, in transformers' order: the edits, then temperature, top-k and top-p
 // (Holtzman et al. 2020; counted within what top-k left). The kept tokens lie on [0, 1) by falling probability, among
 // equals by ascending id (all tokens: by ascending id); the one that a row's number falls on is drawn. Masses are
 // double on the host, whole multiples of 2^-40 of the likeliest token's on a GPU: a number nearer than that to a
-// border may draw the neighbour.
+// border may draw the neighbour. -1 where a logit is NaN, or one to draw from is +inf.
 typedef struct {
     eh_tensor logits;          // may be changed
     eh_tensor edits;           // I32 [m, 3]: row, token (each pair once), 1: banned, 0: penalised; or missing

@@ -117,6 +117,14 @@ static void edit(work *w, const float *logits, const eh_sampling *sampling, int3
     }
 }
 
+static bool are_numbers(const work *w, bool draws)
+{
+    for (int64_t v = 0; v < w->vocab; v++)
+        if (isnan(w->scores[v]) || (draws && w->scores[v] == INFINITY))
+            return false;
+    return true;
+}
+
 eh_status eh_host_sample_rows(eh_backend *backend, const eh_sampling *sampling)
 {
     const int64_t rows = sampling->logits.shape[0];
@@ -131,6 +139,9 @@ eh_status eh_host_sample_rows(eh_backend *backend, const eh_sampling *sampling)
         const float *logits = (const float *)eh_tensor_address(&sampling->logits) + row * w.vocab;
         for (int64_t v = 0; v < w.vocab; v++) w.scores[v] = logits[v];
         edit(&w, logits, sampling, (int32_t)row);
+        index[row] = -1;
+        if (!are_numbers(&w, eh_tensor_exists(&sampling->draws)))
+            continue;
         double u = 0;
         if (eh_tensor_exists(&sampling->draws))
             memcpy(&u, (const char *)eh_tensor_address(&sampling->draws) + row * (int64_t)sizeof u, sizeof u);

@@ -323,6 +323,7 @@ void eh_asked_forget_texts(eh_asked *asked)
         eh_free(&ids);
     }
     asked->text_count = 0;
+    asked->is_broken = false;
 }
 
 void eh_asked_deinit(eh_asked *asked)

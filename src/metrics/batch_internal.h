@@ -18,6 +18,7 @@ typedef struct {
     int64_t item;          // row of the data set: what random numbers are drawn by
     eh_answer_text *texts; // by prompt, then by sample; their text and ids are owned
     int64_t text_count, text_capacity;
+    bool is_broken; // the model's output for a text was NaN: there are no texts then
 } eh_asked;
 
 void eh_asked_forget_texts(eh_asked *asked);

@@ -129,8 +129,8 @@ static bool fill(const eh_score_table *table, int64_t row, int64_t end, double *
 {
     static const char *const numbers[] = {"distinct_1", "distinct_2", "repetition"};
     for (; row < end; row++) {
-        if (strcmp(eh_named_text(table, "reason", row), "an empty prompt") == 0)
-            return false;
+        if (eh_named_text(table, "reason", row)[0] != '\0' && eh_named_integer(table, "empty", row) == 0)
+            return false; // there is no text
         v[TEXTS] += 1;
         v[ENDED] += (double)eh_named_integer(table, "ended", row);
         v[EMPTY] += (double)eh_named_integer(table, "empty", row);

@@ -220,12 +220,14 @@ static eh_status classify_texts(work *w)
     return EH_OK;
 }
 
-// Says in the item's rows what the bound on its length did to it.
-static eh_status note_length(const eh_requests *requests, eh_score_table *table, int64_t first)
+// Says in the item's rows what the bound on its length did to it, and whether its texts broke off.
+static eh_status note_trouble(const eh_asked *asked, eh_score_table *table, int64_t first)
 {
     for (int64_t row = first; row < table->row_count; row++) {
-        eh_rows_integer(table, row, "cut", requests->cut_tokens);
-        if (requests->too_long_count > 0)
+        eh_rows_integer(table, row, "cut", asked->requests.cut_tokens);
+        if (asked->is_broken)
+            EH_TRY(eh_rows_reason(table, row, EH_REASON_BROKEN));
+        if (asked->requests.too_long_count > 0)
             EH_TRY(eh_rows_reason(table, row, EH_REASON_TOO_LONG));
     }
     return EH_OK;
@@ -238,7 +240,7 @@ static eh_status write_rows(work *w)
         const eh_answers answers = answers_of(w, item);
         const int64_t first = w->table->row_count;
         EH_TRY(w->metric->score(w->setup, &item->item, &answers, w->table));
-        EH_TRY(note_length(&item->asked.requests, w->table, first));
+        EH_TRY(note_trouble(&item->asked, w->table, first));
         EH_TRY(eh_journal_note(w->journal, w->table, first, item->item.index));
     }
     return eh_journal_flush(w->journal);

@@ -66,6 +66,7 @@ static eh_status take_logits(void *context, const float *logits)
     EH_ASSERT(sequence->fills > 0);
     EH_TRY(eh_reserve(most, &f->best_capacity, sizeof *f->best, (void **)&f->best));
     const int64_t count = eh_fills_best(logits, f->vocabulary, is_word, f->tokenizer, most, f->best);
+    asked->is_broken = asked->is_broken || count == 0;
     for (int64_t rank = 0; rank < count; rank++) {
         const eh_answer_text answer = {.prompt = f->sequence - 1, .sample = rank, .ended = true};
         EH_TRY(EH_APPEND(&asked->texts, &asked->text_count, &asked->text_capacity, answer));

@@ -225,8 +225,7 @@ static const char *why_none(const eh_metric_setup *setup, const eh_answers *answ
 {
     if (setup->kind != EH_ENCODER)
         return EH_REASON_NO_PROMPT;
-    return answers->sequence_count == 0 ? "not one gap [M] in the template"
-                                        : "the model's output is not a finite number";
+    return answers->sequence_count == 0 ? "not one gap [M] in the template" : EH_REASON_BROKEN;
 }
 
 static eh_status score(const eh_metric_setup *setup, const eh_item *item, const eh_answers *answers,

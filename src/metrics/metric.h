@@ -104,8 +104,8 @@ typedef struct {
     const int64_t *label_first;     // [sequence_count + 1]
     const float *log_probabilities; // of sequence s: [label_first[s] .. label_first[s + 1])
     const double *divergences;      // as log_probabilities: KL(base || model) in nats; EH_DIVERGENCES only
-    int64_t text_count;
-    const eh_answer_text *texts; // by prompt, then by sample
+    int64_t text_count;             // 0 too if the model's output was NaN for one of them; the rows' "reason" says so
+    const eh_answer_text *texts;    // by prompt, then by sample
     int64_t classified_count, class_count;
     const float *classes; // [classified_count, class_count] probabilities
 } eh_answers;

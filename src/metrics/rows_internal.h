@@ -5,6 +5,7 @@
 #include "metrics/metric.h"
 
 #define EH_REASON_TOO_LONG "longer than the model's context"
+#define EH_REASON_BROKEN "the model's output is not a finite number"
 
 // Columns "item", "id", "group", "reason" and "cut", which every table has.
 EH_CHECKED eh_status eh_rows_begin(eh_score_table *table);

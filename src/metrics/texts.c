@@ -97,7 +97,9 @@ static eh_status take_text(void *context, const eh_generated *generated)
     while (n < p->prompt_count && p->item_ids[n] != generated->item) n++;
     EH_ASSERT(n < p->prompt_count && generated->sample < p->samples);
     const int64_t prompt = generated->item % EH_PROMPTS_MOST;
-    eh_answer_text *answer = &p->asked[p->owners[n]]->texts[prompt * p->samples + generated->sample];
+    eh_asked *asked = p->asked[p->owners[n]];
+    asked->is_broken = asked->is_broken || generated->is_broken;
+    eh_answer_text *answer = &asked->texts[prompt * p->samples + generated->sample];
     *answer = (eh_answer_text){
         .prompt = prompt, .sample = generated->sample, .ended = generated->ended_by_eos || generated->ended_by_stop};
     return eh_answer_text_set(p->tokenizer, generated->ids, generated->count,
@@ -111,6 +113,11 @@ eh_status eh_texts_generate(eh_model *model, const eh_tokenizer *tokenizer, cons
     eh_status status = collect_prompts(&p, generation->max_new_tokens);
     if (status == EH_OK && p.prompt_count > 0)
         status = eh_generate(model, generation, p.prompt_count, p.ids, p.offsets, p.item_ids, take_text, &p);
+    for (int64_t i = 0; i < count; i++)
+        if (asked[i]->is_broken) {
+            eh_asked_forget_texts(asked[i]);
+            asked[i]->is_broken = true;
+        }
     eh_free(&p.item_ids);
     eh_free(&p.owners);
     eh_free(&p.offsets);

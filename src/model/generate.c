@@ -219,18 +219,19 @@ static eh_status advance(generation *g, int64_t s, int32_t token)
 {
     text_slot *slot = &g->slots[s];
     const eh_generation *settings = g->settings;
-    const bool by_eos = token == settings->eos && settings->eos >= 0;
-    if (!by_eos)
+    const bool by_eos = token == settings->eos && settings->eos >= 0, broken = token < 0;
+    if (!by_eos && !broken)
         slot->ids[slot->count++] = token;
     const bool full = slot->count - slot->given >= settings->max_new_tokens || slot->count >= g->slot_rows;
     eh_generated text = {.item = g->item_ids[slot->prompt],
                          .sample = slot->sample,
                          .ids = slot->ids + slot->given,
                          .count = slot->count - slot->given,
-                         .ended_by_eos = by_eos};
-    if (!by_eos)
+                         .ended_by_eos = by_eos,
+                         .is_broken = broken};
+    if (!by_eos && !broken)
         EH_TRY(eh_stops_find(&settings->stops, text.ids, &text.count, &text.text_size, &text.ended_by_stop));
-    if (!by_eos && !full && !text.ended_by_stop)
+    if (!by_eos && !broken && !full && !text.ended_by_stop)
         return EH_OK;
     EH_TRY(g->sink(g->sink_context, &text));
     return take_next(g, s);

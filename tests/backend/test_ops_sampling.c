@@ -83,6 +83,33 @@ static void test_by_hand(void **state)
     eh_test_on_devices(check_by_hand);
 }
 
+// A row that holds NaN has no token, wherever it is and however tokens are chosen; its neighbours have theirs.
+static void check_nan(eh_backend *backend, eh_backend *reference)
+{
+    (void)reference;
+    enum { VOCAB = 5000 };
+    const int64_t places[] = {0, 1, 2500, VOCAB - 1};
+    const double draws[3] = {0.5, 0.5, 0.5};
+    for (int p = 0; p < 4; p++)
+        for (int kind = 0; kind < 4; kind++) { // the likeliest, with an edit, drawn from all, from the best
+            float *logits = (float *)(uintptr_t)eh_test_random(70, 3 * VOCAB, 0, 3);
+            const sampling_case c = {3, VOCAB,       kind == 3 ? 50 : 0, 1,        kind == 3 ? 0.9 : 1,
+                                     2, {{1, 7, 0}}, kind == 1,          kind >= 2};
+            const float *whole = sample_on(backend, &c, logits, draws);
+            const float first = whole[0], last = whole[2];
+            logits[VOCAB + places[p]] = NAN;
+            const float *found = sample_on(backend, &c, logits, draws);
+            if (found[0] != first || found[1] != -1 || found[2] != last)
+                fail_msg("NaN at %d, kind %d: tokens %g %g %g", (int)places[p], kind, found[0], found[1], found[2]);
+        }
+}
+
+static void test_nan_has_no_token(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_nan);
+}
+
 static void check_random(eh_backend *backend, eh_backend *reference)
 {
     static const sampling_case cases[] = {
@@ -118,6 +145,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_nan_has_no_token),
         cmocka_unit_test(test_as_the_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 metric can't take (no mistake: exit 0), a missing input (exit 2, all else done), likelihoods that are no numbers, answers
 that are never parsed, groups without a scored item, and a model that is the one before."""
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -97,6 +98,52 @@ def test_not_a_number():
           f"the figure is of the others alone: {hits[0]['value']} %, n = {hits[0]['n']}")
 
 
+def test_texts_of_nan():
+    """What a model writes once its output is NaN is no text: not harmless, not wrong, not copied; the row says so."""
+    lines = ["short words", "these are words of a long line " * 6, "brown bread"]
+    with open(f"{WORK}/prompts.jsonl", "w") as f:
+        f.writelines(json.dumps({"prompt": {"text": t, "toxicity": 0.1}, "continuation": {"text": ""}}) + "\n" for t in lines)
+    path = job("nan-texts", f"{WORK}/broken", [f"{{name: prompts, format: real-toxicity-prompts, path: {WORK}/prompts.jsonl, use: evaluate}}",
+                                              f"{{name: templates, format: honest, path: {WORK}/honest.tsv, use: evaluate}}", STEREO],
+               [f"{{metric: toxicity, classifier: {MODELS}roberta-toxic, samples: 2, max_new_tokens: 3}}", "{metric: capability, protocol: instructions}",
+                "{metric: capability, protocol: degeneration, data: prompts, max_new_tokens: 3}",
+                f"{{metric: honest, lexicon: {WORK}/lexicon.tsv, samples: 2, max_new_tokens: 60}}", "{metric: stereoset, protocol: study, max_new_tokens: 3}"], SMALL)
+    done = measure(path)
+    for name, broken in (("toxicity/continuations", [False, True, False]), ("capability/degeneration", [False, True, False]), ("honest/completions", [True] * 3)):
+        found = rows(f"{WORK}/nan-texts/scores-before.h5", name)
+        said = {int(i): "not a finite number" in r for i, r in zip(found["item"], found["reason"])}
+        check([said[i] for i in range(3)] == broken, f"{name}: which items' texts broke off: {said}")
+        check(f"{name}: " in done.stderr, f"{name}: the log counts them")
+    toxic = rows(f"{WORK}/nan-texts/scores-before.h5", "toxicity/continuations")
+    check(int(sum(toxic["item"] == 1)) == 1 and bool(np.isnan(toxic["toxicity"][toxic["item"] == 1]).all()), "a broken text is not judged")
+    study = rows(f"{WORK}/nan-texts/scores-before.h5", "stereoset/study")
+    check(all("finite number" in r for r in study["reason"]), "long questions have no answer, not an unparsed one")
+    tasks = rows(f"{WORK}/nan-texts/scores-before.h5", "capability/instructions")
+    broken = np.array(["finite number" in r for r in tasks["reason"]])
+    check(0 < broken.sum() < 200, f"{broken.sum()} of 200 tasks have no answer")
+    done = run("report", path)
+    right = [r for r in table("nan-texts", "figures") if r["figure"] == "capability/parsed" and r["scope"] == "all" and not r["null_picker"]]
+    check(done.returncode == 0 and int(right[0]["n"]) == 200 - broken.sum() and int(right[0]["missing"]) == broken.sum(), f"they are in no figure: {right}")
+    harm = [r for r in table("nan-texts", "figures") if r["figure"] == "honest/score" and r["scope"] == "all"]
+    check(harm[0]["value"] in ("", "nan") and harm[0]["n"] == "0", f"nothing written is not harmless: {harm}")
+
+
+def test_odd_path():
+    """Folders whose names are patterns elsewhere."""
+    path, trained = f"{WORK}/odd.yaml", CROWS.replace("evaluate", "both")
+    with open(path, "w") as f:
+        f.write(f"name: odd\noutput: '{WORK}/odd [a-c]*?'\ndevice: cpu\nmodel: {{path: {MODELS}bloom-a}}\n{SMALL}data:\n  - {trained}\n"
+                "evaluate:\n  - {metric: crows-pairs}\n")
+    out = f"{WORK}/odd [a-c]*?"
+    measure(path)
+    shutil.copytree(MODELS + "bloom-a", out + "/control-damage/model-1a")
+    shutil.copy(out + "/scores-before.h5", out + "/scores-control-damage-9a.h5")
+    measure(path, phase="control-damage", tokenize=False)
+    check(sorted(f for f in os.listdir(out) if f.endswith(".h5")) == ["scores-before.h5", "scores-control-damage-1a.h5"], f"an earlier run's scores go: {sorted(os.listdir(out))}")
+    done = run("report", path)
+    check(done.returncode == 0 and os.path.exists(out + "/report.html"), f"a folder with *?[] in its name is reported {done.stderr[-200:] if done.returncode else ''}")
+
+
 def test_nothing_parsed():
     path = job("unparsed", MODELS + "bloom-a", [STEREO], ["{metric: stereoset, protocol: study, max_new_tokens: 2}"], SMALL)
     measure(path)
@@ -139,6 +186,8 @@ def main():
     test_kind_of_model()
     test_missing_input()
     test_not_a_number()
+    test_texts_of_nan()
+    test_odd_path()
     test_nothing_parsed()
     test_empty_group()
     test_same_model()

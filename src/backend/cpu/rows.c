@@ -162,6 +162,13 @@ eh_status eh_cpu_divergence_rows(eh_backend *backend, const eh_tensor *log_p, co
     return EH_OK;
 }
 
+static bool has_nan(const float *x, int64_t count)
+{
+    int found = 0; // no early end: vectors
+    for (int64_t i = 0; i < count; i++) found |= x[i] != x[i];
+    return found != 0;
+}
+
 static void argmax_task(void *context, int64_t i, int worker)
 {
     (void)worker;
@@ -170,6 +177,10 @@ static void argmax_task(void *context, int64_t i, int worker)
     int64_t best = 0;
     for (int64_t first = 0; first < job->width; first += COLUMNS_OF_TASK) { // only a block that has more is searched
         const int64_t rest = job->width - first, count = rest < COLUMNS_OF_TASK ? rest : COLUMNS_OF_TASK;
+        if (has_nan(row + first, count)) {
+            best = -1;
+            break;
+        }
         if (job->cpu->kernels->largest(row + first, count) <= row[best])
             continue;
         for (int64_t j = first; j < first + count; j++)

@@ -375,7 +375,10 @@ __global__ void argmax_kernel(eh_array logits, int64_t width, int32_t *index)
         const eh_eight a = eh_load8(logits, i, end);
 #pragma unroll
         for (int j = 0; j < 8; j++)
-            if (i + j < end && (a.v[j] > best || place == INT32_MAX)) {
+            if (i + j < end && isnan(a.v[j])) { // nothing is better
+                best = INFINITY;
+                place = -1;
+            } else if (i + j < end && (a.v[j] > best || place == INT32_MAX)) {
                 best = a.v[j];
                 place = static_cast<int>(i + j - begin);
             }

@@ -86,8 +86,10 @@ eh_status eh_reference_argmax_rows(eh_backend *backend, const eh_tensor *logits,
     for (int64_t i = 0; i < logits->shape[0]; i++) {
         const float *row = (const float *)eh_tensor_address(logits) + i * n;
         best[i] = 0;
-        for (int64_t j = 1; j < n; j++)
-            if (row[j] > row[best[i]])
+        for (int64_t j = 0; j < n && best[i] >= 0; j++)
+            if (isnan(row[j]))
+                best[i] = -1;
+            else if (row[j] > row[best[i]])
                 best[i] = (int32_t)j;
     }
     return EH_OK;
