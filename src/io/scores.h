@@ -52,8 +52,8 @@ EH_CHECKED eh_status eh_scores_write(eh_comm *comm, const char *path, const eh_s
                                      const eh_score_table *tables, int64_t table_count);
 // Reads every table; not collective. *tables is an array of *table_count, each to be deinited, then eh_free.
 EH_CHECKED eh_status eh_scores_read(const char *path, eh_score_table **tables, int64_t *table_count);
-// The phases whose scores-PHASE.h5 is in the folder, in the order of their names; not collective. *phases is an array of
-// *count texts (eh_free each, then eh_free); none if there is no folder. EH_MACHINE if it can't be read.
+// The phases whose scores-PHASE.h5 is in the folder, in the order of their names; not collective. *phases is an array
+// of *count texts (eh_free each, then eh_free); none if there is no folder. EH_MACHINE if it can't be read.
 EH_CHECKED eh_status eh_scores_phases(const char *folder, char ***phases, int64_t *count);
 // One attribute of the file's root as text (eh_free), "" if it has none.
 EH_CHECKED eh_status eh_scores_attribute(const char *path, const char *name, char **value);

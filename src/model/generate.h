@@ -27,7 +27,7 @@ typedef struct {
     const int32_t *ids; // borrowed
     int64_t count;
     bool ended_by_eos, ended_by_stop;
-    bool is_broken; // the model's output became NaN after these ids
+    bool is_broken;   // the model's output became NaN after these ids
     size_t text_size; // ended_by_stop only
 } eh_generated;
 typedef eh_status (*eh_generated_sink)(void *context, const eh_generated *text);

@@ -183,8 +183,7 @@ __global__ void sample_kernel(const float *logits, int64_t vocab, const double *
     const float *row = logits + static_cast<int64_t>(blockIdx.x) * vocab;
     const double u = draws[blockIdx.x];
     float top = -INFINITY;
-    for (int64_t v = threadIdx.x; v < vocab; v += eh_block_threads)
-        top = isnan(row[v]) ? INFINITY : fmaxf(top, row[v]);
+    for (int64_t v = threadIdx.x; v < vocab; v += eh_block_threads) top = isnan(row[v]) ? INFINITY : fmaxf(top, row[v]);
     top = eh_block_max(top);
     if (top == INFINITY) { // in all threads: there is nothing to draw from
         if (threadIdx.x == 0)
