@@ -1,26 +1,35 @@
 #!/usr/bin/env bash
 # The study on a planted world (jobs/scaling-planted.yaml): makes the world, trains the models that are to be measured
 # from random weights, then fine-tunes and measures each with its controls. What is up to date is not done again.
-#   jobs/scaling-planted.sh [--full] [--seed N] [--sentences N] [--peoples N] [--strength X] [-- options of evenhand run]
+#   jobs/scaling-planted.sh [--full] [--seed N] [--sentences N] [--peoples N] [--strength X] [--folder FOLDER]
+#                           [--only MODEL] [-- options of evenhand run]
 # --full: the demo's world (24 peoples, 160,000 sentences) and 10,000 replicates; hours instead of minutes.
+# --folder: where all of it goes, results/scaling-planted if not given: another world needs another one.
+# --only: one of the models to be measured, such as bloom-64, and its first run; two minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 plant=(--sentences 60000 --peoples 16 --instructions 16000)
-full=
+full='' only='' folder=results/scaling-planted
 while [ $# -gt 0 ]; do
     case $1 in
     --full) full=yes plant=() && shift ;;
+    --only) only=${2:?--only needs a model} && shift 2 ;;
+    --folder) folder=${2:?--folder needs a path} && shift 2 ;;
     --seed | --sentences | --peoples | --strength | --instructions) plant+=("$1" "${2:?$1 needs a value}") && shift 2 ;;
     --) shift && break ;;
-    *) sed -n '2,5s/^# //p' "$0" >&2; exit 2 ;;
+    *) sed -n '2,8s/^# //p' "$0" >&2; exit 2 ;;
     esac
 done
 options=(-n 1 ${full:+--set report.replicates=10000} "$@") # small models: two runs of one rank at a time beat one of two
 # Two runs of one rank go side by side: each has half the cores, or they wait for each other's threads.
 cores=$(nproc)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cores > 2 ? cores / 2 : 1))}
-folder=results/scaling-planted
 mkdir -p "$folder/models"
+sweep=jobs/scaling-planted.yaml bases=jobs/scaling-planted-base.yaml
+if [ "$folder" != results/scaling-planted ]; then # the same jobs, of this folder's world and models
+    for job in "$sweep" "$bases"; do sed "s|results/scaling-planted|$folder|g" "$job" >"$folder/${job##*/}"; done
+    sweep=$folder/${sweep##*/} bases=$folder/${bases##*/}
+fi
 build/bin/evenhand-plant "$folder/world" "${plant[@]}"
 # The corpus with its ends to be found, so that models that are not asked for every word learn who is written with
 # which: gaps and beginnings for T5, and for BERT another last word beside the true one.
@@ -35,8 +44,9 @@ sed -nE 's/^(.*\.) (That person .*)$/{"prompt":"\1","completion":"\2"}/p; t
 base() {
     local name=$1 architecture=$2 config=$3 rate=$4 epochs=$5 settings=() setting
     shift 5
+    [ -z "$only" ] || [ "$only" = "$name" ] || return 0
     for setting in "$@"; do settings+=(--set "$setting"); done
-    build/bin/evenhand run jobs/scaling-planted-base.yaml "${options[@]}" --set "output=$folder/base/$name" \
+    build/bin/evenhand run "$bases" "${options[@]}" --set "output=$folder/base/$name" \
         --set "name=base-$name" --set "model.architecture=$architecture" --set "model.config=$config" \
         --set "train.lr=$rate" --set "train.epochs=$epochs" "${settings[@]}"
     ln -sfn "../base/$name/model" "$folder/models/$name" # runs are named after the last part of a model's path
@@ -50,7 +60,8 @@ wide_bases() {
 other_bases() {
     base bloom-128 bloom '{hidden_size: 128, n_layer: 3, n_head: 4}' 5e-3 1
     base t5-64 t5 '{d_model: 64, d_kv: 16, d_ff: 128, num_heads: 4, num_layers: 2, feed_forward_proj: gated-gelu,
-        tie_word_embeddings: false}' 2e-3 1 data.gaps.use=train data.rests.use=train
+        tie_word_embeddings: false}' 2e-3 2 data.infill.use=train data.gaps.use=train data.rests.use=train \
+        data.corpus.limit=15000 data.rests.limit=15000
     base bert-64 bert '{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 256,
         max_position_embeddings: 128}' 1.5e-3 2 data.ends.use=train train.warmup_steps=500
     base bloom-16 bloom '{hidden_size: 16, n_layer: 1, n_head: 2}' 2e-2 4
@@ -62,7 +73,7 @@ other_bases() {
 every() {
     local run
     for ((run = $2; run < runs; run += $1)); do
-        build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}" --run "$run" || return
+        build/bin/evenhand run "$sweep" "${options[@]}" --run "$run" || return
     done
 }
 # both COMMAND1 COMMAND2: side by side
@@ -75,6 +86,12 @@ both() {
     return $failed
 }
 both wide_bases other_bases
-runs=$(build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}" --dry-run 2>&1 | grep -c '^evenhand: run ')
+listed=$(build/bin/evenhand run "$sweep" "${options[@]}" --dry-run 2>&1 | grep '^evenhand: run ')
+if [ -n "$only" ]; then
+    number=$(sed -n "s/^evenhand: run \([0-9]*\) of [0-9]*: path-${only}_.*/\1/p" <<<"$listed" | head -1)
+    [ -n "$number" ] || { echo "no run is of a model '$only'" >&2; exit 2; }
+    exec build/bin/evenhand run "$sweep" "${options[@]}" --run $((number - 1))
+fi
+runs=$(wc -l <<<"$listed")
 both 'every 2 0' 'every 2 1'
-build/bin/evenhand run jobs/scaling-planted.yaml "${options[@]}" # one page and one table for all
+build/bin/evenhand run "$sweep" "${options[@]}" # one page and one table for all

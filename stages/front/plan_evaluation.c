@@ -79,6 +79,22 @@ static eh_inference_use assumed_use(const evaluation_plan *plan, const eh_metric
     return use;
 }
 
+// Whether evaluate will refuse the kind of model: then nothing is asked of it, and nothing may be.
+static bool is_refused(evaluation_plan *plan, const eh_job_metric *settings, const eh_metric *metric,
+                       const eh_job_data *data)
+{
+    if (plan->tokenizer == NULL || metric->check == NULL)
+        return false;
+    const eh_metric_setup setup = eh_metric_setup_planned(plan->run->job, settings, data == NULL ? "" : data->format,
+                                                          plan->outline, plan->tokenizer, &plan->encoding);
+    if (metric->check(&setup) == EH_OK)
+        return false;
+    if (plan->prints)
+        printf("    %s: not measured: %s\n", metric->name, eh_error_message());
+    eh_error_clear();
+    return true;
+}
+
 static eh_status plan_entry(evaluation_plan *plan, const eh_job_metric *settings, const eh_metric *metric,
                             const eh_job_data *data)
 {
@@ -89,6 +105,8 @@ static eh_status plan_entry(evaluation_plan *plan, const eh_job_metric *settings
     eh_string text = {0};
     char *config = NULL;
     bool lacks_classifier = false;
+    if (is_refused(plan, settings, metric, data))
+        return EH_OK;
     eh_status status = known_use(plan, settings, metric, data, &use);
     const bool known = status == EH_OK;
     if (!known) {

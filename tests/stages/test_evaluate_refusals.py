@@ -57,6 +57,19 @@ def test_kind_of_model():
     check(any(r["figure"] == "not measured" and r["metric"] == "stereoset/prompt" for r in table("kind", "figures")), "and in figures.csv")
 
 
+def test_plan_of_a_kind_of_model():
+    with open(f"{WORK}/facts.jsonl", "w") as f:
+        f.write('{"prompt": "The sky is", "choices": ["blue.", "loud."], "answer": 0}\n')
+    path = job("planned", MODELS + "bert-mlm", [CROWS, f"{{name: facts, format: jsonl, path: {WORK}/facts.jsonl, use: evaluate}}"],
+               ["{metric: capability, protocol: multiple-choice, data: facts}", "{metric: crows-pairs}"], SMALL)
+    for tokenized in (False, True):
+        done = subprocess.run([f"{BIN}/evenhand", "plan", path], capture_output=True, text=True, timeout=300)
+        check(done.returncode == 0 and "capability/multiple-choice: not measured: " in done.stdout,
+              f"plan says so too, {'with' if tokenized else 'without'} shards: {done.returncode} {done.stderr[-200:]}")
+        if not tokenized:
+            front(path, 0)
+
+
 def test_missing_input():
     with open(f"{WORK}/lexicon.tsv", "w") as f:
         f.write("id\tpos\tcategory\tstereotype\tlemma\tlevel\n1\tn\tps\tno\thurt\tconservative\n")
@@ -184,6 +197,7 @@ def main():
     with open(f"{WORK}/honest.tsv", "w", encoding="utf-8") as f:
         f.write("\n".join(lines[:4]) + "\n")
     test_kind_of_model()
+    test_plan_of_a_kind_of_model()
     test_missing_input()
     test_not_a_number()
     test_texts_of_nan()
