@@ -86,7 +86,8 @@ both() {
     return $failed
 }
 both wide_bases other_bases
-listed=$(build/bin/evenhand run "$sweep" "${options[@]}" --dry-run 2>&1 | grep '^evenhand: run ')
+# With --only, the models of other runs are missing: that is not amiss.
+listed=$({ build/bin/evenhand run "$sweep" "${options[@]}" --dry-run 2>&1 || [ -n "$only" ]; } | grep '^evenhand: run ')
 if [ -n "$only" ]; then
     number=$(sed -n "s/^evenhand: run \([0-9]*\) of [0-9]*: path-${only}_.*/\1/p" <<<"$listed" | head -1)
     [ -n "$number" ] || { echo "no run is of a model '$only'" >&2; exit 2; }

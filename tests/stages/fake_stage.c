@@ -45,9 +45,10 @@ static eh_status make_result(const eh_stage *stage, eh_step step)
     eh_free(&path);
     if (status != EH_OK)
         return status;
-    // As the report's own tables begin; a line of a null picker's, too.
-    static const char own[] = "run,metric,null_picker,value\n\"a model, mine\",\"b, c\",,1\n"
-                              "\"a model, mine\",\"b, c\",random,2\n";
+    // As the report's own tables begin; with a line of a null picker, or without that column.
+    const char *own = stage->job.train.lr > 0.4 ? "run,value,metric\n\"a model, mine\",3,\"b, c\"\n"
+                                                : "run,metric,null_picker,value\n\"a model, mine\",\"b, c\",,1\n"
+                                                  "\"a model, mine\",\"b, c\",random,2\n";
     EH_TRY(eh_stage_path(stage, &path, "tables/own.csv"));
     status = eh_atomic_write(path, own, strlen(own));
     eh_free(&path);
