@@ -159,11 +159,21 @@ EH_CHECKED eh_status eh_multiply_activate(eh_backend *backend, const eh_product 
                                           const eh_tensor *activated);
 
 // --- Attention ----------------------------------------------------------------------------------
-// A packed sequence's share of the rows. Queries and keys are rows of their tensors; `prefix` rows come before the own
-// keys and may be shared by several segments (a common context or prompt template).
+// A packed sequence's share of the rows. Queries and keys are rows of their tensors; `prefix` rows, then `middle` rows
+// come before the own keys and may be shared by several segments (a common context or prompt template, and what some of
+// its readers go on with alike). `prefix` below: both.
 typedef struct {
-    int32_t query_begin, query_count, key_begin, key_count, prefix_begin, prefix_count;
+    int32_t query_begin, query_count, key_begin, key_count, prefix_begin, prefix_count, middle_begin, middle_count;
 } eh_segment;
+enum { EH_SEGMENT_WORDS = sizeof(eh_segment) / sizeof(int32_t) };
+static inline int64_t eh_segment_shared(const eh_segment *segment)
+{
+    return (int64_t)segment->prefix_count + segment->middle_count;
+}
+static inline int64_t eh_segment_keys(const eh_segment *segment)
+{
+    return eh_segment_shared(segment) + segment->key_count;
+}
 
 typedef enum { EH_NO_POSITION_BIAS, EH_ALIBI, EH_RELATIVE_BUCKETS } eh_position_bias;
 
@@ -184,7 +194,7 @@ typedef struct {
     eh_tensor relative_bias; // [buckets, heads] (Raffel et al. 2020); bucket of key index - query index
     int bucket_count, bucket_max_distance;
     bool bidirectional_buckets;
-    eh_tensor segments;              // I32 [segment_count, 6], eh_segment rows
+    eh_tensor segments;              // I32 [segment_count, EH_SEGMENT_WORDS], eh_segment rows
     const eh_segment *host_segments; // the same on the host, for planning; valid until the call returns
     int64_t segment_count;
     float dropout; // of the probabilities; mask from (dropout_seed, row of the query tensor, head, key index)
@@ -196,7 +206,8 @@ typedef struct {
 EH_CHECKED eh_status eh_attention_forward(eh_backend *backend, const eh_attention *attention, const eh_heads *query,
                                           const eh_heads *key, const eh_heads *value, const eh_heads *output,
                                           const eh_tensor *log_sum_exp);
-// grad_query, grad_key, grad_value are added to; grad_relative_bias fp32 [buckets, heads] too (may be missing).
+// grad_query, grad_key, grad_value are added to; grad_relative_bias fp32 [buckets, heads] too (may be missing). A GPU
+// takes no segments with `middle` rows here.
 typedef struct {
     eh_heads query, key, value, output, grad_output;
     eh_tensor log_sum_exp;

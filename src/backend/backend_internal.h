@@ -139,9 +139,17 @@ static inline uint64_t eh_attention_dropout_index(int64_t query_row, int64_t hea
 // First key (inclusive) and last key (exclusive) that query i of a segment sees, counted over prefix and own keys.
 static inline int64_t eh_visible_keys(const eh_segment *segment, bool causal, int64_t i)
 {
-    const int64_t total = (int64_t)segment->prefix_count + segment->key_count;
+    const int64_t total = eh_segment_keys(segment), shared = eh_segment_shared(segment);
     const int64_t seen = total - segment->query_count + i + 1;
-    return !causal ? total : seen < segment->prefix_count ? segment->prefix_count : seen < total ? seen : total;
+    return !causal ? total : seen < shared ? shared : seen < total ? seen : total;
+}
+// The row of a segment's key j, counted over prefix and own keys.
+static inline int64_t eh_key_row(const eh_segment *segment, int64_t j)
+{
+    const int64_t in_middle = j - segment->prefix_count, own = in_middle - segment->middle_count;
+    return in_middle < 0 ? segment->prefix_begin + j
+           : own < 0     ? segment->middle_begin + in_middle
+                         : segment->key_begin + own;
 }
 
 #ifdef __cplusplus

@@ -289,7 +289,7 @@ static double attention_scores(const eh_attention *attention)
     double scores = 0;
     for (int64_t s = 0; s < attention->segment_count; s++) {
         const eh_segment *segment = &attention->host_segments[s];
-        const double keys = segment->prefix_count + segment->key_count, queries = segment->query_count;
+        const double keys = (double)eh_segment_keys(segment), queries = segment->query_count;
         const double hidden = attention->causal ? queries * (queries - 1) / 2 : 0;
         scores += queries * keys > hidden ? queries * keys - hidden : 0;
     }
@@ -309,13 +309,16 @@ static void check_attention(const eh_attention *attention, const eh_heads *query
                   is_vector(&attention->relative_bias, attention->bucket_count * attention->head_count));
     for (int64_t s = 0; s < attention->segment_count; s++) {
         const eh_segment *segment = &attention->host_segments[s];
-        EH_ASSERT(segment->query_count >= 0 && segment->key_count >= 0 && segment->prefix_count >= 0);
+        EH_ASSERT(segment->query_count >= 0 && segment->key_count >= 0);
+        EH_ASSERT(segment->prefix_count >= 0 && segment->middle_count >= 0);
         EH_ASSERT(heads_hold(attention, query, segment->query_begin, segment->query_count));
         EH_ASSERT(heads_hold(attention, output, segment->query_begin, segment->query_count));
         EH_ASSERT(heads_hold(attention, key, segment->key_begin, segment->key_count));
         EH_ASSERT(heads_hold(attention, value, segment->key_begin, segment->key_count));
         EH_ASSERT(heads_hold(attention, key, segment->prefix_begin, segment->prefix_count));
         EH_ASSERT(heads_hold(attention, value, segment->prefix_begin, segment->prefix_count));
+        EH_ASSERT(heads_hold(attention, key, segment->middle_begin, segment->middle_count));
+        EH_ASSERT(heads_hold(attention, value, segment->middle_begin, segment->middle_count));
     }
 }
 

@@ -113,7 +113,7 @@ static void take_stack(arena *from, const eh_model *model, int stack, eh_work *w
     batch->ids = take(from, EH_I32, rows, 0);
     batch->positions = take(from, EH_I32, rows, 0);
     batch->types = take(from, EH_I32, rows, 0);
-    batch->segments = take(from, EH_I32, work->limits.sequences, 6);
+    batch->segments = take(from, EH_I32, work->limits.sequences, EH_SEGMENT_WORDS);
 }
 
 static void take_backward(arena *from, const eh_model *model, int64_t rows, eh_work *work)
@@ -165,7 +165,7 @@ static void lay_out(arena *from, const eh_model *model, eh_work *work)
     work->branch = take(from, eh_branch_dtype(model), rows, hidden);
     for (int s = 0; s < EH_STACK_COUNT; s++) take_stack(from, model, s, work);
     if (t->kind == EH_ENCODER_DECODER)
-        work->cross_segments = take(from, EH_I32, work->limits.sequences, 6);
+        work->cross_segments = take(from, EH_I32, work->limits.sequences, EH_SEGMENT_WORDS);
     work->gathered = take(from, EH_F32, labels, hidden);
     work->head_final_norm = take_norm(from, model, labels, false, model->compute);
     work->head_norm = take_norm(from, model, labels, false, model->compute);

@@ -19,19 +19,36 @@ static eh_status check_sequences(const char *what, const int32_t *ids, const int
     return EH_OK;
 }
 
-// Tokens that come before sequence s: those of its prefix.
-static int64_t prefix_length(const eh_batch *batch, const int64_t *offsets, int64_t s)
+static int32_t prefix_of(const eh_batch *batch, int64_t s)
 {
-    const int32_t p = batch->prefix == NULL ? -1 : batch->prefix[s];
-    return p < 0 ? 0 : offsets[p + 1] - offsets[p];
+    return batch->prefix == NULL || s < 0 ? -1 : batch->prefix[s];
 }
 
 static void check_prefix(const eh_batch *batch, int64_t s, bool shares_source)
 {
-    const int32_t p = batch->prefix == NULL ? -1 : batch->prefix[s];
-    EH_ASSERT(p < batch->sequence_count && p != s);
-    EH_ASSERT(p < 0 || batch->prefix[p] < 0); // a prefix has no prefix of its own
+    const int32_t p = prefix_of(batch, s), first = prefix_of(batch, p);
+    EH_ASSERT(p < batch->sequence_count && p != s && first < batch->sequence_count && first != p);
+    EH_ASSERT(prefix_of(batch, first) < 0 && (first < 0 || !shares_source));
     EH_ASSERT(p < 0 || !shares_source || batch->input_offsets[s] == batch->input_offsets[s + 1]);
+}
+
+static int64_t length_of(const int64_t *offsets, int64_t s)
+{
+    return s < 0 ? 0 : offsets[s + 1] - offsets[s];
+}
+
+// Sequence s behind its prefixes; -1: there is none.
+static eh_segment segment_of(const int64_t *offsets, int64_t s, int64_t first, int64_t middle)
+{
+    const int32_t begin = (int32_t)offsets[s], count = (int32_t)length_of(offsets, s);
+    return (eh_segment){.query_begin = begin,
+                        .query_count = count,
+                        .key_begin = begin,
+                        .key_count = count,
+                        .prefix_begin = first < 0 ? 0 : (int32_t)offsets[first],
+                        .prefix_count = (int32_t)length_of(offsets, first),
+                        .middle_begin = middle < 0 ? 0 : (int32_t)offsets[middle],
+                        .middle_count = (int32_t)length_of(offsets, middle)};
 }
 
 static eh_status stage_stack(eh_model *model, const eh_batch *batch, eh_stack stack, const int32_t *ids,
@@ -46,14 +63,12 @@ static eh_status stage_stack(eh_model *model, const eh_batch *batch, eh_stack st
     staged->segment_count = batch->sequence_count;
     for (int64_t s = 0; s < batch->sequence_count; s++) {
         const int64_t begin = offsets[s], count = offsets[s + 1] - begin;
-        const int32_t p = has_prefix && batch->prefix != NULL ? batch->prefix[s] : -1;
-        const int64_t before = has_prefix ? prefix_length(batch, offsets, s) : 0;
+        const int32_t p = has_prefix ? prefix_of(batch, s) : -1, first = prefix_of(batch, p);
+        staged->host_segments[s] = segment_of(offsets, s, first < 0 ? p : first, first < 0 ? -1 : p);
+        const int64_t before = eh_segment_shared(&staged->host_segments[s]);
         if (before + count > most)
             return eh_error(EH_INPUT, "a sequence has %lld tokens, the model's positions end at %lld",
                             (long long)(before + count), (long long)most);
-        staged->host_segments[s] = (eh_segment){
-            (int32_t)begin, (int32_t)count, (int32_t)begin, (int32_t)count, p < 0 ? 0 : (int32_t)offsets[p],
-            (int32_t)before};
         for (int64_t i = 0; i < count; i++) positions[begin + i] = (int32_t)(t->position_offset + before + i);
     }
     if (staged->rows == 0)
@@ -92,6 +107,8 @@ static eh_status stage_cross(eh_model *model, const eh_batch *batch)
                                                     (int32_t)(batch->decoder_offsets[s + 1] - queries),
                                                     (int32_t)keys,
                                                     (int32_t)(batch->input_offsets[source + 1] - keys),
+                                                    0,
+                                                    0,
                                                     0,
                                                     0};
     }

@@ -191,9 +191,9 @@ static eh_status stage_round(generation *g, int64_t *row_count)
             work->host_positions[EH_STACK_DECODER][rows + i] = (int32_t)(model->t.position_offset + slot->read + i);
         }
         staged->host_segments[n] =
-            (eh_segment){(int32_t)rows, (int32_t)count, (int32_t)first, (int32_t)slot->count, 0, 0};
+            (eh_segment){(int32_t)rows, (int32_t)count, (int32_t)first, (int32_t)slot->count, 0, 0, 0, 0};
         work->host_cross_segments[n] = (eh_segment){
-            (int32_t)rows, (int32_t)count, (int32_t)(s * g->source_rows), (int32_t)slot->source_rows, 0, 0};
+            (int32_t)rows, (int32_t)count, (int32_t)(s * g->source_rows), (int32_t)slot->source_rows, 0, 0, 0, 0};
         g->cache.runs[n] = (eh_cache_run){rows, first + slot->read, count};
         g->row_slot[n] = s;
         rows += count;

@@ -133,7 +133,8 @@ EH_CHECKED eh_status eh_model_weights_stepped(eh_model *model);
 // --- Batches ------------------------------------------------------------------------------------------------------
 // Packed sequences on the host. Sequence s has ids input_ids[input_offsets[s] .. input_offsets[s + 1]). For
 // encoder-decoder models these are the sources and decoder_* the decoder's inputs. A sequence may begin after a shared
-// prefix sequence: prefix[s] is the index of another sequence of this batch, or -1. Decoders attend to it; in
+// prefix sequence: prefix[s] is the index of another sequence of this batch, or -1. Decoders attend to it, and to a
+// prefix that it has itself (which has none); in
 // encoder-decoder models it is the sequence whose source is used, and the own source must be empty.
 // Labels: label_rows are rows (packed positions of the decoder, or of the encoder for masked models; sequence numbers
 // for classifiers) whose output is held against label_ids; label_weights their weight in the loss.

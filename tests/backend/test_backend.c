@@ -101,7 +101,7 @@ static void check_steady_state(eh_backend *backend, eh_backend *reference)
                                    .log_probability = logits,
                                    .log_sum_exp = stat};
     const eh_product product = {.a = x, .b = w, .y = y, .transpose_b = true, .b_is_constant = true};
-    const eh_segment segment = {0, ROWS, 0, ROWS, 0, 0};
+    const eh_segment segment = {0, ROWS, 0, ROWS, 0, 0, 0, 0};
     const eh_attention attention = {.head_count = 4,
                                     .head_size = WIDTH / 4,
                                     .scale = 1,

@@ -218,7 +218,8 @@ static void bench_attention(const bench *b, int64_t segments, int64_t length)
     const int64_t heads = 16, size = 64, rows = segments * length, wide = heads * size;
     eh_segment *list = calloc((size_t)segments, sizeof *list);
     for (int64_t s = 0; s < segments; s++)
-        list[s] = (eh_segment){(int32_t)(s * length), (int32_t)length, (int32_t)(s * length), (int32_t)length, 0, 0};
+        list[s] =
+            (eh_segment){(int32_t)(s * length), (int32_t)length, (int32_t)(s * length), (int32_t)length, 0, 0, 0, 0};
     operands o = {.attention = {.head_count = heads,
                                 .head_size = size,
                                 .scale = 0.125f,
@@ -227,7 +228,7 @@ static void bench_attention(const bench *b, int64_t segments, int64_t length)
                                 .host_segments = list,
                                 .segment_count = segments}};
     o.attention.alibi_slopes = tensor(b, heads, 0, EH_F32);
-    o.attention.segments = tensor(b, segments, 6, EH_I32);
+    o.attention.segments = tensor(b, segments, EH_SEGMENT_WORDS, EH_I32);
     must(eh_backend_upload(b->backend, list, &o.attention.segments));
     eh_heads *all[] = {&o.query,
                        &o.key,

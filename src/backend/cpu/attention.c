@@ -74,23 +74,13 @@ static void add_row(const attention_job *job, const eh_heads *heads, int64_t row
     eh_cpu_write(job->cpu, &heads->tensor, first, size, y);
 }
 
-static int64_t key_count(const eh_segment *segment)
-{
-    return (int64_t)segment->prefix_count + segment->key_count;
-}
-
-static int64_t key_row(const eh_segment *segment, int64_t j)
-{
-    return j < segment->prefix_count ? segment->prefix_begin + j : segment->key_begin + j - segment->prefix_count;
-}
-
 // The keys or values of a head, prefix and own in one piece, so that a sum over them does not know where the prefix
 // ends.
 static void gather(const attention_job *job, const eh_heads *heads, const eh_segment *segment, int64_t head, float *to)
 {
     const int64_t size = job->attention->head_size;
-    for (int64_t j = 0; j < key_count(segment); j++) {
-        const float *row = read_row(job, heads, key_row(segment, j), head, to + j * size);
+    for (int64_t j = 0; j < eh_segment_keys(segment); j++) {
+        const float *row = read_row(job, heads, eh_key_row(segment, j), head, to + j * size);
         if (row != to + j * size)
             memcpy(to + j * size, row, (size_t)size * sizeof *to);
     }
@@ -121,7 +111,7 @@ static void score_block(const attention_job *job, const eh_segment *segment, int
     if (attention->position_bias == EH_ALIBI)
         slope = ((const float *)eh_tensor_address(&attention->alibi_slopes))[head];
     for (int64_t i = 0; i < count && attention->position_bias != EH_NO_POSITION_BIAS; i++) {
-        const int64_t place = key_count(segment) - segment->query_count + first + i;
+        const int64_t place = eh_segment_keys(segment) - segment->query_count + first + i;
         const float *bias = job->bias ? job->bias + head * 2 * job->longest + job->longest - place : NULL;
         job->cpu->kernels->score_row(memory->scores + i * memory->stride, 1, slope, bias, keys);
     }
@@ -199,7 +189,8 @@ static eh_status prepare(attention_job *job)
     const eh_attention *attention = job->attention;
     for (int64_t s = 0; s < attention->segment_count; s++) {
         const eh_segment *segment = &attention->host_segments[s];
-        const int64_t keys = key_count(segment) > segment->query_count ? key_count(segment) : segment->query_count;
+        const int64_t keys =
+            eh_segment_keys(segment) > segment->query_count ? eh_segment_keys(segment) : segment->query_count;
         job->longest = keys > job->longest ? keys : job->longest;
     }
     EH_TRY(eh_cpu_reserve_workers(job->cpu, (size_t)memory_floats(job) * sizeof(float)));
@@ -281,7 +272,7 @@ static void softmax_block(const attention_job *job, const eh_segment *segment, i
         memset(p + visible, 0, (size_t)(keys - visible) * sizeof *p);
         memset(g + visible, 0, (size_t)(keys - visible) * sizeof *g);
         if (job->grad_bias) {
-            const int64_t place = key_count(segment) - segment->query_count + first + i;
+            const int64_t place = eh_segment_keys(segment) - segment->query_count + first + i;
             job->cpu->kernels->add(job->grad_bias + head * 2 * job->longest + job->longest - place, g, visible);
         }
     }
@@ -330,15 +321,15 @@ static void backward_segment(const attention_job *job, const eh_segment *segment
         return;
     gather(job, job->key, segment, head, memory.key);
     gather(job, job->value, segment, head, memory.value);
-    memset(memory.grad_key, 0, (size_t)(key_count(segment) * size) * sizeof(float));
-    memset(memory.grad_value, 0, (size_t)(key_count(segment) * size) * sizeof(float));
+    memset(memory.grad_key, 0, (size_t)(eh_segment_keys(segment) * size) * sizeof(float));
+    memset(memory.grad_value, 0, (size_t)(eh_segment_keys(segment) * size) * sizeof(float));
     for (int64_t first = 0; first < segment->query_count; first += QUERIES) {
         const int64_t rest = segment->query_count - first;
         backward_block(job, segment, head, first, rest < QUERIES ? rest : QUERIES, &memory);
     }
-    for (int64_t j = 0; j < key_count(segment); j++) {
-        add_row(job, &job->grads->grad_key, key_row(segment, j), head, memory.grad_key + j * size, memory.one);
-        add_row(job, &job->grads->grad_value, key_row(segment, j), head, memory.grad_value + j * size, memory.one);
+    for (int64_t j = 0; j < eh_segment_keys(segment); j++) {
+        add_row(job, &job->grads->grad_key, eh_key_row(segment, j), head, memory.grad_key + j * size, memory.one);
+        add_row(job, &job->grads->grad_value, eh_key_row(segment, j), head, memory.grad_value + j * size, memory.one);
     }
 }
 
@@ -360,7 +351,7 @@ static bool segments_share_keys(const eh_attention *attention)
     int64_t end = 0;
     for (int64_t s = 0; s < attention->segment_count; s++) {
         const eh_segment *segment = &attention->host_segments[s];
-        if (segment->prefix_count > 0 || segment->key_begin < end)
+        if (eh_segment_shared(segment) > 0 || segment->key_begin < end)
             return true;
         end = (int64_t)segment->key_begin + segment->key_count;
     }

@@ -424,7 +424,7 @@ launch_shape shape_of(const eh_attention *attention)
         const eh_segment *s = &attention->host_segments[i];
         queries = s->query_count > queries ? s->query_count : queries;
         keys = s->key_count > keys ? s->key_count : keys;
-        const int total = s->prefix_count + s->key_count + s->query_count;
+        const int total = s->prefix_count + s->middle_count + s->key_count + s->query_count;
         longest = total > longest ? total : longest;
         const int64_t end = static_cast<int64_t>(s->query_begin) + s->query_count;
         rows = end > rows ? end : rows;
@@ -453,7 +453,7 @@ template <int slices> eh_status forward(eh_backend *backend, eh_attention_view a
 {
     EH_TRY(allow_shared(forward_kernel<slices>, tile_bytes(a)));
     const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += 6 * eh_segments_a_launch) {
+    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
         const unsigned segments =
             static_cast<unsigned>(count - first < eh_segments_a_launch ? count - first : eh_segments_a_launch);
         LAUNCH((forward_kernel<slices>), dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), segments),
@@ -490,7 +490,7 @@ eh_status backward(eh_backend *backend, const eh_attention_view &whole, const eh
     eh_attention_view a = whole;
     const unsigned heads = static_cast<unsigned>(a.head_count);
     for (int64_t first = 0; first < whole.segment_count;
-         first += eh_segments_a_launch, a.segments += 6 * eh_segments_a_launch) {
+         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
         const int64_t left = whole.segment_count - first;
         const unsigned segments = static_cast<unsigned>(left < eh_segments_a_launch ? left : eh_segments_a_launch);
         LAUNCH((query_gradient_kernel<slices>), dim3(shape.query_tiles, heads, segments), dim3(threads), tile_bytes(a),
@@ -508,7 +508,7 @@ eh_status backward(eh_backend *backend, const eh_attention_view &whole, const eh
 eh_status deltas_of(eh_backend *backend, eh_attention_view a, const launch_shape &shape)
 {
     const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += 6 * eh_segments_a_launch) {
+    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
         const unsigned segments =
             static_cast<unsigned>(count - first < eh_segments_a_launch ? count - first : eh_segments_a_launch);
         LAUNCH(delta_kernel, dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), segments), dim3(threads), 0,
@@ -575,6 +575,7 @@ eh_status eh_cuda_attention_backward(eh_backend *backend, const eh_attention *at
     const launch_shape shape = shape_of(attention);
     if (shape.query_tiles == 0)
         return EH_OK;
+    for (int64_t s = 0; s < attention->segment_count; s++) EH_ASSERT(attention->host_segments[s].middle_count == 0);
     eh_attention_view a;
     EH_TRY(make_view(backend, attention, &a));
     a.query = view_of(&grads->query);

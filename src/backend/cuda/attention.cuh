@@ -19,7 +19,7 @@ struct eh_heads_view {
 struct eh_attention_view {
     eh_heads_view query, key, value, output, grad_output, grad_query, grad_key, grad_value;
     float *log_sum_exp, *delta; // [query rows, heads]
-    const int32_t *segments;    // [n, 6]
+    const int32_t *segments;    // [n, EH_SEGMENT_WORDS]
     int64_t segment_count;
     int head_count, head_size;
     float scale;
@@ -35,26 +35,27 @@ struct eh_attention_view {
 };
 
 struct eh_segment_view {
-    int query_begin, query_count, key_begin, key_count, prefix_begin, prefix_count, total;
+    int query_begin, query_count, key_begin, key_count, prefix_begin, prefix_count, middle_begin, middle_count, total;
 };
 
 static __device__ inline eh_segment_view eh_segment_at(const eh_attention_view &a, int64_t index)
 {
-    const int32_t *s = a.segments + 6 * index;
-    return {s[0], s[1], s[2], s[3], s[4], s[5], s[3] + s[5]};
+    const int32_t *s = a.segments + EH_SEGMENT_WORDS * index;
+    return {s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[3] + s[5] + s[7]};
 }
 
 static __device__ inline int eh_seen_keys(const eh_attention_view &a, const eh_segment_view &s, int i)
 {
     if (!a.causal)
         return s.total;
-    const int seen = s.total - s.query_count + i + 1;
-    return seen < s.prefix_count ? s.prefix_count : seen < s.total ? seen : s.total;
+    const int seen = s.total - s.query_count + i + 1, shared = s.prefix_count + s.middle_count;
+    return seen < shared ? shared : seen < s.total ? seen : s.total;
 }
 
 static __device__ inline int64_t eh_row_of_key(const eh_segment_view &s, int j)
 {
-    return j < s.prefix_count ? s.prefix_begin + j : s.key_begin + j - s.prefix_count;
+    const int in_middle = j - s.prefix_count, own = in_middle - s.middle_count;
+    return in_middle < 0 ? s.prefix_begin + j : own < 0 ? s.middle_begin + in_middle : s.key_begin + own;
 }
 
 static __device__ inline float eh_head_element(const eh_heads_view &h, int64_t row, int head, int e)

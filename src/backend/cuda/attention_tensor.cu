@@ -363,7 +363,7 @@ unsigned segments_from(const eh_attention_view &a, int64_t first)
 template <int size, bool bf16> eh_status forward(eh_backend *backend, eh_attention_view a, eh_attention_size longest)
 {
     const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += 6 * eh_segments_a_launch) {
+    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
         LAUNCH((tensor_forward_kernel<size, bf16>),
                dim3(blocks_of(longest.queries), static_cast<unsigned>(a.head_count), segments_from(a, first)),
                dim3(threads), 0, eh_cuda(backend)->stream, a);
@@ -380,7 +380,7 @@ eh_status backward(eh_backend *backend, const eh_attention_view &whole, const eh
     const unsigned heads = static_cast<unsigned>(whole.head_count);
     eh_attention_view a = whole;
     for (int64_t first = 0; first < whole.segment_count;
-         first += eh_segments_a_launch, a.segments += 6 * eh_segments_a_launch) {
+         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
         const unsigned segments = segments_from(whole, first);
         LAUNCH((tensor_query_kernel<size, bf16>), dim3(blocks_of(longest.queries), heads, segments), dim3(threads), 0,
                stream, a);

@@ -18,16 +18,11 @@ static int64_t element(const eh_heads *heads, int64_t row, int64_t head, int64_t
     return row * heads->token_stride + head * heads->head_stride + e;
 }
 
-static int64_t key_row(const eh_segment *segment, int64_t j)
-{
-    return j < segment->prefix_count ? segment->prefix_begin + j : segment->key_begin + j - segment->prefix_count;
-}
-
 static int64_t bucket_entry(const query_place *at, int64_t j)
 {
     const eh_attention *attention = at->attention;
     const eh_segment *segment = at->segment;
-    const int64_t query_position = (int64_t)segment->prefix_count + segment->key_count - segment->query_count + at->i;
+    const int64_t query_position = eh_segment_keys(segment) - segment->query_count + at->i;
     return eh_relative_bucket(j - query_position, attention->bidirectional_buckets, attention->bucket_count,
                               attention->bucket_max_distance) *
                attention->head_count +
@@ -40,7 +35,7 @@ static double score(const query_place *at, const eh_heads *query, const eh_heads
     double sum = 0;
     for (int64_t e = 0; e < attention->head_size; e++)
         sum += (double)eh_get(&query->tensor, element(query, at->row, at->head, e)) *
-               eh_get(&key->tensor, element(key, key_row(at->segment, j), at->head, e));
+               eh_get(&key->tensor, element(key, eh_key_row(at->segment, j), at->head, e));
     sum *= attention->scale;
     if (attention->position_bias == EH_ALIBI)
         sum += (double)eh_get(&attention->alibi_slopes, at->head) * (double)j;
@@ -74,7 +69,7 @@ static void forward_query(const query_place *at, const eh_heads *query, const eh
         double mixed = 0;
         for (int64_t j = 0; j < count; j++)
             mixed += p[j] / sum * dropout_factor(at, j) *
-                     eh_get(&value->tensor, element(value, key_row(at->segment, j), at->head, e));
+                     eh_get(&value->tensor, element(value, eh_key_row(at->segment, j), at->head, e));
         eh_set(&output->tensor, element(output, at->row, at->head, e), mixed);
     }
     if (eh_tensor_exists(log_sum_exp))
@@ -86,7 +81,7 @@ static int64_t longest_keys(const eh_attention *attention)
     int64_t longest = 0;
     for (int64_t s = 0; s < attention->segment_count; s++) {
         const eh_segment *segment = &attention->host_segments[s];
-        const int64_t keys = (int64_t)segment->prefix_count + segment->key_count;
+        const int64_t keys = eh_segment_keys(segment);
         longest = keys > longest ? keys : longest;
     }
     return longest;
@@ -128,7 +123,7 @@ static void backward_query(const query_place *at, const eh_attention_grads *grad
                  eh_get(&grads->output.tensor, element(&grads->output, at->row, head, e));
     const double log_sum_exp = eh_get(&grads->log_sum_exp, at->row * attention->head_count + head);
     for (int64_t j = 0; j < eh_visible_keys(at->segment, attention->causal, at->i); j++) {
-        const int64_t row = key_row(at->segment, j);
+        const int64_t row = eh_key_row(at->segment, j);
         const double p = exp(score(at, &grads->query, &grads->key, j) - log_sum_exp), d = dropout_factor(at, j);
         double grad_p = 0;
         for (int64_t e = 0; e < size; e++) {
