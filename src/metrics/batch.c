@@ -169,13 +169,28 @@ static eh_status put_label(eh_batcher *b, int64_t row, int32_t gold, float *dest
     return EH_OK;
 }
 
-static eh_status pack_prefix(eh_batcher *b, const eh_requests *requests, const eh_request_sequence *sequence)
+// Ids [from, end) of the sequence as a context, if it is not there yet, behind sequence `prefix`.
+static eh_status pack_context(eh_batcher *b, const eh_requests *requests, const eh_request_sequence *sequence,
+                              int64_t context, int64_t from, int64_t end, int64_t prefix)
 {
-    EH_TRY(begin_sequence(b, -1));
-    EH_TRY(put_ids(b, requests->ids + sequence->first, NULL, sequence->shared_count));
-    b->context_sequence[sequence->context] = b->sequence_count;
+    if (b->context_sequence[context] >= 0)
+        return EH_OK;
+    EH_TRY(begin_sequence(b, (int32_t)prefix));
+    EH_TRY(put_ids(b, requests->ids + sequence->first + from, NULL, end - from));
+    b->context_sequence[context] = b->sequence_count;
     end_sequence(b);
     return EH_OK;
+}
+
+static eh_status pack_contexts(eh_batcher *b, const eh_requests *requests, const eh_request_sequence *sequence)
+{
+    int64_t prefix = -1;
+    if (sequence->outer_count > 0) {
+        EH_TRY(pack_context(b, requests, sequence, sequence->outer, 0, sequence->outer_count, -1));
+        prefix = b->context_sequence[sequence->outer];
+    }
+    return pack_context(b, requests, sequence, sequence->context, sequence->outer_count, sequence->shared_count,
+                        prefix);
 }
 
 // A continuation whose context is a sequence of the batch already: the label of its first id is at the context's end.
@@ -235,8 +250,47 @@ static int64_t most_shared(const eh_requests *requests, const eh_request_sequenc
     return most;
 }
 
-// Prompts of one item begin alike (the orders of the options of a question): what all of them share becomes a context.
-// Six orders of StereoSet's question cost 3.5 times one instead of 6.1 (tests/bench/run.sh orders-1 orders-6).
+// How many ids both of two free sequences may leave to one prefix.
+static int64_t shared_by(const eh_requests *requests, const eh_request_sequence *one, const eh_request_sequence *other)
+{
+    const int64_t a = most_shared(requests, one), b = most_shared(requests, other);
+    int64_t equal = 0;
+    while (equal < a && equal < b && requests->ids[one->first + equal] == requests->ids[other->first + equal]) equal++;
+    return equal;
+}
+
+// Of the sequences whose context is `outer`, those that go on alike (two orders that begin with the same option) get a
+// longer one, which has it as its own.
+static void find_longer_prefixes(eh_requests *requests, int64_t outer)
+{
+    for (int64_t s = 0; s < requests->sequence_count; s++) {
+        const eh_request_sequence first = requests->sequences[s];
+        int64_t longest = 0;
+        if (first.context != outer)
+            continue;
+        for (int64_t t = s + 1; t < requests->sequence_count; t++) {
+            const eh_request_sequence *other = &requests->sequences[t];
+            const int64_t shared = other->context == outer ? shared_by(requests, &first, other) : 0;
+            longest = shared > longest ? shared : longest;
+        }
+        if (longest < first.shared_count + SHARE_FROM)
+            continue;
+        for (int64_t t = s; t < requests->sequence_count; t++) {
+            eh_request_sequence *other = &requests->sequences[t];
+            if (other->context != outer || shared_by(requests, &first, other) < longest)
+                continue;
+            other->outer = outer;
+            other->outer_count = other->shared_count;
+            other->shared_count = longest;
+            other->context = requests->context_count;
+        }
+        requests->context_count++;
+    }
+}
+
+// Prompts of one item begin alike (the orders of the options of a question): what all of them share becomes a context,
+// and what some of them go on with one behind it. Six orders of StereoSet's question cost 3.2 times one instead of
+// 6.1 (tests/bench/run.sh orders-1 orders-6).
 static void find_common_prefix(const eh_batcher *b, eh_requests *requests)
 {
     const eh_request_sequence *first = NULL;
@@ -245,17 +299,13 @@ static void find_common_prefix(const eh_batcher *b, eh_requests *requests)
         const eh_request_sequence *sequence = &requests->sequences[s];
         if (!is_free(b, sequence))
             continue;
-        const int64_t most = most_shared(requests, sequence);
         if (found++ == 0) {
             first = sequence;
-            shared = most;
+            shared = most_shared(requests, sequence);
             continue;
         }
-        int64_t equal = 0;
-        while (equal < shared && equal < most &&
-               requests->ids[first->first + equal] == requests->ids[sequence->first + equal])
-            equal++;
-        shared = equal;
+        const int64_t equal = shared_by(requests, first, sequence);
+        shared = equal < shared ? equal : shared;
     }
     if (found < 2 || shared < SHARE_FROM)
         return;
@@ -264,7 +314,7 @@ static void find_common_prefix(const eh_batcher *b, eh_requests *requests)
             requests->sequences[s].shared_count = shared;
             requests->sequences[s].context = requests->context_count;
         }
-    requests->context_count++;
+    find_longer_prefixes(requests, requests->context_count++);
 }
 
 static bool is_full_of(const eh_batcher *b, const eh_request_sequence *next, int64_t labels_most)
@@ -290,9 +340,12 @@ static eh_status pack_item(eh_batcher *b, eh_asked *asked)
         b->context_sequence[c] = -1;
         b->context_uses[c] = 0;
     }
-    for (int64_t s = 0; s < requests->sequence_count; s++)
+    for (int64_t s = 0; s < requests->sequence_count; s++) {
         if (requests->sequences[s].context >= 0)
             b->context_uses[requests->sequences[s].context]++;
+        if (requests->sequences[s].outer_count > 0)
+            b->context_uses[requests->sequences[s].outer]++;
+    }
     for (int64_t s = 0; s < requests->sequence_count; s++) {
         const eh_request_sequence *sequence = &requests->sequences[s];
         float *destinations = asked->log_probabilities + asked->label_first[s];
@@ -308,8 +361,7 @@ static eh_status pack_item(eh_batcher *b, eh_asked *asked)
             EH_TRY(pack_whole(b, requests, sequence, destinations));
             continue;
         }
-        if (b->context_sequence[sequence->context] < 0)
-            EH_TRY(pack_prefix(b, requests, sequence));
+        EH_TRY(pack_contexts(b, requests, sequence));
         EH_TRY(pack_continuation(b, requests, sequence, destinations));
     }
     return EH_OK;

@@ -10,6 +10,8 @@ typedef struct {
     int64_t first, count; // ids (encoder-decoder: the source)
     int64_t shared_count; // 0: nothing to share
     int64_t context;      // number of the context among the item's, -1: none
+    int64_t outer_count;  // above 0: so many ids of the context are context `outer`, which others begin with too
+    int64_t outer;
     int64_t decoder_first, decoder_count;
     int32_t tag;
     int64_t label_first, label_count; // rows are relative to the sequence (decoder, if there is one)

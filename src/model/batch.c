@@ -27,7 +27,7 @@ static int32_t prefix_of(const eh_batch *batch, int64_t s)
 static void check_prefix(const eh_batch *batch, int64_t s, bool shares_source)
 {
     const int32_t p = prefix_of(batch, s), first = prefix_of(batch, p);
-    EH_ASSERT(p < batch->sequence_count && p != s && first < batch->sequence_count && first != p);
+    EH_ASSERT(p < batch->sequence_count && p != s && first < batch->sequence_count && (p < 0 || first != p));
     EH_ASSERT(prefix_of(batch, first) < 0 && (first < 0 || !shares_source));
     EH_ASSERT(p < 0 || !shares_source || batch->input_offsets[s] == batch->input_offsets[s + 1]);
 }
