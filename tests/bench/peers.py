@@ -74,6 +74,7 @@ def training_examples(shape, count):
     encode = gpt2_tokenizer().encode
     pairs = list(common.crows_pairs())
     random.Random(1).shuffle(pairs)
+    pairs *= -(-count // len(pairs))             # again from the first one where more are asked for
     fold, kind, examples = vocabulary(shape), SHAPES[shape]["kind"], []
     ids_of = lambda text, most: [i % fold for i in encode(text, add_special_tokens=False).ids[:most]]
     for text, answer in pairs[:count]:
@@ -372,7 +373,7 @@ def children(args, folder, threads=None, ranks=1):
 def prepare(args, folder):
     path = lambda end: os.path.join(folder, args.mode + end)
     if args.mode == "train":
-        rows = training_examples(args.shape, args.batch * max(args.rounds + 1, 3))
+        rows = training_examples(args.shape, args.examples or args.batch * max(args.rounds + 1, 3))
         written = rows
     elif args.mode == "generate":
         rows = stereoset_work(args.shape, args.items)
@@ -442,6 +443,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--items", type=int, default=32)
     parser.add_argument("--orders", type=int, default=6)
+    parser.add_argument("--examples", type=int, default=0, help="of a training; 0: a few more than are read")
     parser.add_argument("--new-tokens", type=int, default=40)
     parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--micro", type=int, default=1)
@@ -492,7 +494,8 @@ def measure(args, folder, weights):
                     processor=statistic(timed, "processor", per * args.threads * args.ranks), peak_gib=program.rounds[-1]["peak_gib"],
                     start=min(program.starts))
         if "tokens" in program.rounds[-1]:
-            line.update(tokens=program.rounds[-1]["tokens"], labels=program.rounds[-1]["labels"],
+            line.update(tokens=program.rounds[-1]["tokens"], labels=program.rounds[-1]["labels"], examples=args.examples,
+                        mean_tokens=statistics.mean(r["tokens"] for r in timed),
                         allocations=max(r["allocations"] for r in timed))
         if program is not ours:
             line["checked"] = check(args, ours, program)

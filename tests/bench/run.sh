@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # usage: tests/bench/run.sh [NAME...]     (none: all; --list names them)
 # evenhand beside its peers on the same, checked work, in turn: tests/bench/peers.py says how. Each case leaves a file of
-# JSON lines in build/bench; the tables of results/bench-cpu.md are made of all that lie there. Needs the peers' Python
+# JSON lines in build/bench; the tables of results/bench-cpu.md are made of all that lie there. growth.py prints last how
+# cost grows with the model and the data. Needs the peers' Python
 # (EVENHAND_PYTHON), EVENHAND_SHARED with the peers' programs and data sets, and a build. ROUNDS, THREADS: how often and
 # how wide. PREFIX: words before each measured program, ours and the peers': "chrt -f 1" on a machine that others use.
 set -euo pipefail
@@ -37,7 +38,8 @@ cases=(
     "ranks-1x2 train bloom-small --threads 2 --micro 2 --peers="
     "ranks-2x1 train bloom-small --threads 1 --ranks 2 --micro 2 --peers="
 )
-for size in 1m 5m 20m 50m 130m; do cases+=("grow-$size train grow-$size --peers="); done
+for size in 1m 5m 20m 50m 130m 350m; do cases+=("grow-$size train grow-$size --peers="); done
+for count in 100 1000 10000; do cases+=("data-$count train tiny --peers= --rounds 40 --examples $count"); done
 
 if [ "${1:-}" = --list ]; then
     printf '%s\n' "${cases[@]}" | cut -d' ' -f1
@@ -66,3 +68,4 @@ for line in "${cases[@]}"; do
 done
 [ "$found" = 1 ] || { echo "no case of that name; tests/bench/run.sh --list names them" >&2; exit 2; }
 "$python" tests/bench/table.py --into results/bench-cpu.md build/bench/*.jsonl
+"$python" tests/bench/growth.py build/bench/*.jsonl
