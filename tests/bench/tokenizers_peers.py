@@ -90,4 +90,5 @@ def main() -> None:
                 print("| " + " | ".join(cells) + " |", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
