@@ -453,7 +453,8 @@ template <int slices> eh_status forward(eh_backend *backend, eh_attention_view a
 {
     EH_TRY(allow_shared(forward_kernel<slices>, tile_bytes(a)));
     const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
+    for (int64_t first = 0; first < count;
+         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
         const unsigned segments =
             static_cast<unsigned>(count - first < eh_segments_a_launch ? count - first : eh_segments_a_launch);
         LAUNCH((forward_kernel<slices>), dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), segments),
@@ -508,7 +509,8 @@ eh_status backward(eh_backend *backend, const eh_attention_view &whole, const eh
 eh_status deltas_of(eh_backend *backend, eh_attention_view a, const launch_shape &shape)
 {
     const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
+    for (int64_t first = 0; first < count;
+         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
         const unsigned segments =
             static_cast<unsigned>(count - first < eh_segments_a_launch ? count - first : eh_segments_a_launch);
         LAUNCH(delta_kernel, dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), segments), dim3(threads), 0,

@@ -363,7 +363,8 @@ unsigned segments_from(const eh_attention_view &a, int64_t first)
 template <int size, bool bf16> eh_status forward(eh_backend *backend, eh_attention_view a, eh_attention_size longest)
 {
     const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count; first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
+    for (int64_t first = 0; first < count;
+         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
         LAUNCH((tensor_forward_kernel<size, bf16>),
                dim3(blocks_of(longest.queries), static_cast<unsigned>(a.head_count), segments_from(a, first)),
                dim3(threads), 0, eh_cuda(backend)->stream, a);
