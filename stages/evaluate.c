@@ -355,7 +355,8 @@ static eh_status write_scores(evaluation *e)
                                          .model_sha256 = e->digest,
                                          .job = yaml.bytes,
                                          .seed = stage->job.seed,
-                                         .parameter_count = count_weights(e->model)};
+                                         .parameter_count = count_weights(e->model),
+                                         .architecture = eh_model_type(e->model)};
         status = eh_scores_write(stage->comm, path, &origin, e->tables, e->table_count);
     }
     if (status == EH_OK && e->lacking_count == 0) // else what was measured need not be measured again

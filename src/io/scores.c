@@ -295,6 +295,7 @@ static eh_status write_origin(hid_t file, const eh_scores_origin *origin)
         {"phase", origin->phase},
         {"model_path", origin->model_path},
         {"model_sha256", origin->model_sha256},
+        {"architecture", origin->architecture},
         {"job", origin->job},
         {"evenhand", eh_version()},
         {"revision", eh_git_revision()},

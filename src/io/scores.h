@@ -42,7 +42,8 @@ typedef struct {
     const char *phase; // "before", "after", "control-placebo"
     const char *model_path, *model_sha256, *job;
     uint64_t seed;
-    int64_t parameter_count; // of the model: elements of all weights; 0: not known
+    int64_t parameter_count;  // of the model: elements of all weights; 0: not known
+    const char *architecture; // of the model, as config.json has it (model_type); NULL: not known
 } eh_scores_origin;
 
 // All ranks write their own rows of the same columns; the file holds them ordered by the integer column "item" (then by

@@ -70,7 +70,7 @@ const char eh_page_style[] =
     "7%,transparent);font-weight:600}"
     "tr.first td{border-top:2px solid var(--line)}td "
     ".ci{display:inline-block;white-space:nowrap;color:var(--soft);font-weight:400;font-size:.9em}"
-    "td.best{font-weight:700}th.group{text-align:center;border-bottom:1px solid var(--soft)}"
+    "td.best{font-weight:700}td.judged{font-weight:650;color:var(--accent)}th.group{text-align:center;border-bottom:1px solid var(--soft)}"
     "th.group:empty{border-bottom-color:transparent}"
     "tr.section th{color:var(--ink);background:var(--ground);font-weight:650;white-space:normal;overflow-wrap:anywhere;"
     "padding-top:9px}"

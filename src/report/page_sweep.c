@@ -6,7 +6,6 @@
 #include "report/published.h"
 
 #define MOST_GROUPS 48
-#define MOST_SLOPES 6
 
 // One figure over the runs of a sweep, before and after: the scaling curve where the runs are models of several sizes.
 static eh_status plot_over_runs(const eh_report_run *runs, int64_t run_count, const char *figure, const char *title,
@@ -34,9 +33,9 @@ static eh_status plot_over_runs(const eh_report_run *runs, int64_t run_count, co
 static eh_status plot_slopes(const eh_report_run *runs, int64_t run_count, const char *figure, const char *title,
                              const char *caption, const char *unit, double reference, eh_string *html)
 {
-    eh_slope slopes[MOST_SLOPES];
+    eh_slope slopes[EH_PAGE_FEW_RUNS];
     int64_t count = 0;
-    for (int64_t r = 0; r < run_count && count < MOST_SLOPES; r++) {
+    for (int64_t r = 0; r < run_count && count < EH_PAGE_FEW_RUNS; r++) {
         const eh_results *results = runs[r].results;
         const eh_metric_results *metric = eh_results_metric(results, "stereoset/likelihood");
         const int64_t f = metric == NULL ? -1 : eh_results_figure(metric, figure, NULL, "all");
@@ -51,9 +50,9 @@ static eh_status plot_slopes(const eh_report_run *runs, int64_t run_count, const
 // What each run's training changed, by bias type: after - before.
 static eh_status plot_types(const eh_report_run *runs, int64_t run_count, eh_string *html)
 {
-    const char *series[MOST_SLOPES];
+    const char *series[EH_PAGE_FEW_RUNS];
     const eh_metric_results *first = eh_results_metric(runs[0].results, "stereoset/likelihood");
-    eh_mark marks[MOST_GROUPS][MOST_SLOPES];
+    eh_mark marks[MOST_GROUPS][EH_PAGE_FEW_RUNS];
     eh_bar_group groups[MOST_GROUPS];
     int64_t group_count = 0;
     for (int64_t r = 0; r < run_count; r++) series[r] = runs[r].results->name;
@@ -97,13 +96,13 @@ eh_status eh_page_sweep_plots(const eh_report_run *runs, int64_t run_count, eh_s
         {"stereoset/official-macro/LM", "Language modelling score (LMS)", "100 is best, 50 is guessing.",
          "Drawn from 50, which is guessing; 100 is best.", "%", NAN, 50},
     };
-    const bool few = run_count <= MOST_SLOPES;
+    const bool few = run_count <= EH_PAGE_FEW_RUNS;
     EH_TRY(eh_page_plane(runs, run_count, html));
+    EH_TRY(eh_page_scaling(runs, run_count, html));
     for (size_t i = 0; i < sizeof plots / sizeof *plots; i++)
         EH_TRY(few ? plot_slopes(runs, run_count, plots[i].figure, plots[i].title, plots[i].slope_caption,
                                  plots[i].unit, plots[i].slope_reference, html)
                    : plot_over_runs(runs, run_count, plots[i].figure, plots[i].title, plots[i].bar_caption,
                                     plots[i].unit, plots[i].bar_reference, html));
-    EH_TRY(eh_page_scaling(runs, run_count, html));
     return few ? plot_types(runs, run_count, html) : EH_OK;
 }

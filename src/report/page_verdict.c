@@ -108,6 +108,8 @@ eh_status eh_page_verdict(const eh_report_run *run, eh_string *html)
 }
 
 // --- Several runs ---
+#define MOST_CARDS 9 // more are a list
+
 static eh_status print_evidence(const eh_verdict_row *row, eh_string *html)
 {
     const eh_evidence *e = &row->evidence;
@@ -186,12 +188,83 @@ static eh_status print_count(const eh_report_run *runs, int64_t run_count, eh_st
                                                       : ".</p>\n");
 }
 
+// "0.295 → 0.135" or "+0.160 [+0.115, +0.213]", as cells of a row of the list.
+static eh_status print_change_cell(const char *label, const eh_estimate *estimate, int decimals, eh_string *html)
+{
+    return eh_string_printf(html,
+                            "<td role=\"cell\" class=\"num\" data-label=\"%s\">%+.*f <span class=\"ci\">[%+.*f, "
+                            "%+.*f]</span></td>",
+                            label, decimals, estimate->value, decimals, estimate->interval.low, decimals,
+                            estimate->interval.high);
+}
+
+static const char *const list_columns[] = {"run",       "verdict",       "bias, before → after",
+                                           "reduction", "beyond damage", "bits per byte, %"};
+
+static eh_status print_list_cells(const eh_verdict_row *row, eh_string *html)
+{
+    static const char missing[] = "<td role=\"cell\" class=\"num\">-</td>";
+    const eh_evidence *e = &row->evidence;
+    const int decimals = strcmp(row->unit, "pp") == 0 ? 1 : 3;
+    const eh_estimate loss = {.value = 100 * e->loss_value, .interval = {100 * e->loss.low, 100 * e->loss.high}};
+    EH_TRY(eh_string_printf(html, "<td role=\"cell\" class=\"num\" data-label=\"%s\">%.*f → %.*f %s</td>",
+                            list_columns[2], decimals, row->base.value, decimals, row->treated.value, row->unit));
+    EH_TRY(print_change_cell(list_columns[3], &e->effect, decimals, html));
+    EH_TRY(e->has_excess ? print_change_cell(list_columns[4], &e->excess, decimals, html)
+                         : eh_string_append_text(html, missing));
+    return e->has_loss ? print_change_cell(list_columns[5], &loss, 1, html) : eh_string_append_text(html, missing);
+}
+
+static eh_status print_list_row(const eh_report_run *run, eh_string *html)
+{
+    const eh_verdicts *verdicts = run->verdicts;
+    const bool judged = verdicts->row_count > 0 && !verdicts->any_failed;
+    EH_TRY(eh_string_append_text(html, "<tr role=\"row\"><td role=\"cell\"><a href=\""));
+    EH_TRY(eh_html_text(run->results->name, html));
+    EH_TRY(eh_string_append_text(html, "/report.html\">"));
+    EH_TRY(eh_html_text(run->results->name, html));
+    EH_TRY(eh_string_printf(html, "</a></td><td role=\"cell\" class=\"judged %s\" data-label=\"%s\"",
+                            accent_of(verdicts), list_columns[1]));
+    if (judged) {
+        EH_TRY(eh_string_append_text(html, " title=\""));
+        EH_TRY(eh_html_text(verdicts->rows[0].reason, html));
+        EH_TRY(eh_string_append_text(html, "\""));
+    }
+    EH_TRY(eh_string_printf(html, ">%s%s</td>",
+                            judged                     ? eh_verdict_name(verdicts->rows[0].verdict)
+                            : verdicts->row_count == 0 ? "none"
+                                                       : "none: the instrument failed a check",
+                            judged && !verdicts->instrument_is_sound ? ", provisionally" : ""));
+    if (verdicts->row_count > 0)
+        EH_TRY(print_list_cells(&verdicts->rows[0], html));
+    return eh_string_append_text(html, "</tr>\n");
+}
+
+// A line for each of many runs.
+static eh_status print_list(const eh_report_run *runs, int64_t run_count, eh_string *html)
+{
+    EH_TRY(eh_string_append_text(html, "<div class=\"scroll\"><table class=\"stack\" role=\"table\"><thead "
+                                       "role=\"rowgroup\"><tr role=\"row\">"));
+    for (size_t c = 0; c < sizeof list_columns / sizeof *list_columns; c++)
+        EH_TRY(eh_string_printf(html, "<th role=\"columnheader\" scope=\"col\"%s>%s</th>",
+                                c > 1 ? " class=\"num\"" : "", list_columns[c]));
+    EH_TRY(eh_string_append_text(html, "</tr></thead><tbody role=\"rowgroup\">\n"));
+    for (int64_t r = 0; r < run_count; r++) EH_TRY(print_list_row(&runs[r], html));
+    return eh_string_append_text(html, "</tbody></table></div>\n");
+}
+
+static eh_status print_cards(const eh_report_run *runs, int64_t run_count, eh_string *html)
+{
+    EH_TRY(eh_string_append_text(html, "<div class=\"verdicts\">\n"));
+    for (int64_t r = 0; r < run_count; r++) EH_TRY(print_summary(&runs[r], html));
+    return eh_string_append_text(html, "</div>\n");
+}
+
 eh_status eh_page_verdicts(const eh_report_run *runs, int64_t run_count, eh_string *html)
 {
     EH_TRY(print_count(runs, run_count, html));
-    EH_TRY(eh_string_append_text(html, "<div class=\"verdicts\">\n"));
-    for (int64_t r = 0; r < run_count; r++) EH_TRY(print_summary(&runs[r], html));
-    EH_TRY(eh_string_append_text(html, "</div><p class=\"note\">Margins, fixed in the job before the run: "));
+    EH_TRY(run_count <= MOST_CARDS ? print_cards(runs, run_count, html) : print_list(runs, run_count, html));
+    EH_TRY(eh_string_append_text(html, "<p class=\"note\">Margins, fixed in the job before the run: "));
     EH_TRY(eh_html_text(runs[0].verdicts->margins, html));
     return eh_string_printf(html, "; SHA-256 <code>%.16s</code>.</p>\n", runs[0].verdicts->margins_sha256);
 }

@@ -23,17 +23,19 @@ static void phase_deinit(eh_phase *phase)
     eh_free(&phase->model_path);
     eh_free(&phase->model_sha256);
     eh_free(&phase->seed);
+    eh_free(&phase->architecture);
     eh_free(&phase->version);
 }
 
-static eh_status read_parameters(const char *path, eh_phase *phase)
+// Files of older versions have neither.
+static eh_status read_model_facts(const char *path, eh_phase *phase)
 {
     char *text = NULL;
-    EH_TRY(eh_scores_attribute(path, "parameters", &text)); // files of older versions have none
+    EH_TRY(eh_scores_attribute(path, "parameters", &text));
     const double count = strtod(text, NULL);
     phase->parameters = count > 0 ? count : NAN;
     eh_free(&text);
-    return EH_OK;
+    return eh_scores_attribute(path, "architecture", &phase->architecture);
 }
 
 // Takes the name, and reads its scores.
@@ -50,7 +52,7 @@ static eh_status read_phase(const char *folder, char **name, eh_phase *phase)
     EH_TRY(eh_scores_attribute(phase->path, "model_sha256", &phase->model_sha256));
     EH_TRY(eh_scores_attribute(phase->path, "seed", &phase->seed));
     EH_TRY(eh_scores_attribute(phase->path, "evenhand", &phase->version));
-    return read_parameters(phase->path, phase);
+    return read_model_facts(phase->path, phase);
 }
 
 // before, the checkpoints by step, after, then the controls by name.
@@ -117,6 +119,7 @@ static eh_status gather_draws(eh_results *results)
     EH_TRY(eh_copy_string(draw->model_path, &place->model_path));
     EH_TRY(eh_copy_string(draw->model_sha256, &place->model_sha256));
     EH_TRY(eh_copy_string(draw->seed, &place->seed));
+    EH_TRY(eh_copy_string(draw->architecture, &place->architecture));
     return eh_copy_string(draw->version, &place->version);
 }
 

@@ -12,7 +12,8 @@
 typedef struct {
     char *name; // "before", "step-200", "after", "control-placebo"
     char *path, *model_path, *model_sha256, *seed, *version;
-    double parameters; // of the model, NaN: not known
+    double parameters;  // of the model, NaN: not known
+    char *architecture; // "bloom", ...; "": not known
     eh_score_table *tables;
     int64_t table_count;
     int64_t draw_count; // of "control-damage", the mean of so many models (results.draws); 0 otherwise

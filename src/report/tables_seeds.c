@@ -6,50 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
-
-// --- Which runs differ only in their seed --------------------------------------------------------------------------
-
-static bool says_which_run(const char *line)
-{
-    static const char *const keys[] = {"name: ", "output: ", "seed: "};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        if (strncmp(line, keys[i], strlen(keys[i])) == 0)
-            return true;
-    return false;
-}
-
-// The job's text but for the lines that tell one seed's run from another's.
-static eh_status job_text(const eh_job *job, eh_string *text)
-{
-    eh_string yaml = {0};
-    eh_status status = eh_job_to_yaml(job, &yaml);
-    for (const char *line = yaml.bytes; status == EH_OK && line != NULL && *line != '\0';) {
-        const size_t size = strcspn(line, "\n");
-        if (!says_which_run(line))
-            status = eh_string_append(text, line, size + (line[size] == '\n'));
-        line += size + (line[size] == '\n');
-    }
-    eh_string_deinit(&yaml);
-    return status;
-}
-
-// group[r]: the first run whose job is the same.
-static eh_status group_runs(const eh_report_run *runs, int64_t run_count, int64_t *group)
-{
-    eh_string *texts = NULL;
-    eh_status status = EH_OK;
-    EH_TRY(EH_ALLOC(run_count, &texts));
-    for (int64_t r = 0; r < run_count && status == EH_OK; r++) {
-        status = job_text(runs[r].job, &texts[r]);
-        group[r] = r;
-        for (int64_t other = 0; other < r && status == EH_OK && group[r] == r; other++)
-            if (texts[other].size == texts[r].size && memcmp(texts[other].bytes, texts[r].bytes, texts[r].size) == 0)
-                group[r] = group[other];
-    }
-    for (int64_t r = 0; r < run_count; r++) eh_string_deinit(&texts[r]);
-    eh_free(&texts);
-    return status;
-}
+#include "report/groups.h"
 
 // --- One figure over the runs of a group ---------------------------------------------------------------------------
 
@@ -142,7 +99,7 @@ eh_status eh_tables_add_seeds(eh_table_list *list, const eh_report_run *runs, in
     EH_TRY_OR(done, EH_ALLOC(run_count, &group));
     EH_TRY_OR(done, EH_ALLOC(run_count, &found.values));
     EH_TRY_OR(done, EH_ALLOC(run_count, &found.variances));
-    EH_TRY_OR(done, group_runs(runs, run_count, group));
+    EH_TRY_OR(done, eh_group_runs(runs, run_count, EH_DIFFER_IN_SEED, group));
     for (int64_t r = 0; r < run_count; r++)
         if (group[r] == r)
             EH_TRY_OR(done, add_group(runs, run_count, group, r, &found, table));

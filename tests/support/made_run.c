@@ -95,7 +95,13 @@ static void write_scores(eh_comm *comm, const char *folder, const eh_planted_wor
             for (int64_t n = 0; n < 3; n++) add_row(&tables[0], world, model, g, k, n);
     char path[4096];
     snprintf(path, sizeof path, "%s/scores-%s.h5", folder, model->phase);
-    const eh_scores_origin origin = {model->phase, "made/up", model->digest, "made up", 7, model->parameters};
+    const eh_scores_origin origin = {.phase = model->phase,
+                                     .model_path = "made/up",
+                                     .model_sha256 = model->digest,
+                                     .job = "made up",
+                                     .seed = 7,
+                                     .parameter_count = model->parameters,
+                                     .architecture = "bloom"};
     assert_int_equal(eh_scores_write(comm, path, &origin, tables, 2), EH_OK);
     eh_score_table_deinit(&tables[0]);
     eh_score_table_deinit(&tables[1]);
