@@ -51,8 +51,8 @@ static eh_status add_squares(eh_trainer *trainer, int64_t example, float *gradie
     return EH_OK;
 }
 
-static eh_status sum_own_leaves(eh_trainer *trainer, const int64_t *examples, int64_t count, float *gradient,
-                                float *sums)
+static eh_status sum_own_leaves(eh_trainer *trainer, eh_tree_reducer *reducer, const int64_t *examples, int64_t count,
+                                float *gradient, float *sums)
 {
     const int64_t leaves = trainer->batches.micro_count, total = eh_model_gradient_count(trainer->model);
     for (int64_t i = 0; i < trainer->own_micro_count; i++) {
@@ -61,25 +61,31 @@ static eh_status sum_own_leaves(eh_trainer *trainer, const int64_t *examples, in
         for (int64_t e = trainer->first_micro + i; e < count; e += leaves)
             EH_TRY(add_squares(trainer, examples[e], gradient, sums));
         if (trainer->tree)
-            EH_TRY(eh_tree_reducer_add(trainer->reducer, sums));
+            EH_TRY(eh_tree_reducer_add(reducer, sums));
     }
-    return trainer->tree ? EH_OK : eh_tree_reducer_add(trainer->reducer, sums);
+    return trainer->tree ? EH_OK : eh_tree_reducer_add(reducer, sums);
 }
 
 // Collective; a failure is this rank's own.
 static eh_status weigh(eh_trainer *trainer, const int64_t *examples, int64_t count)
 {
     float *gradient = NULL, *sums = NULL;
+    eh_tree_reducer *own = NULL;
     eh_status status = EH_OK;
     const int64_t total = eh_model_gradient_count(trainer->model);
+    const int64_t leaves = trainer->tree ? trainer->batches.micro_count : eh_comm_size(trainer->comm);
+    if (trainer->reducer == NULL) // gradients have no need of one
+        EH_TRY_OR(done, eh_tree_reducer_new(trainer->comm, total, leaves, &own));
+    eh_tree_reducer *reducer = own != NULL ? own : trainer->reducer;
     EH_TRY_OR(done, EH_ALLOC(total, &gradient));
     EH_TRY_OR(done, EH_ALLOC(total, &sums));
-    EH_TRY_OR(done, sum_own_leaves(trainer, examples, count, gradient, sums));
-    EH_TRY_OR(done, eh_tree_reducer_finish(trainer->reducer, sums));
+    EH_TRY_OR(done, sum_own_leaves(trainer, reducer, examples, count, gradient, sums));
+    EH_TRY_OR(done, eh_tree_reducer_finish(reducer, sums));
     for (int64_t i = 0; i < total; i++) sums[i] /= (float)count;
     if (trainer->anchor.count > 0)
         status = eh_anchor_weigh(trainer->backend, sums, &trainer->anchor);
 done:
+    eh_tree_reducer_free(&own);
     eh_free(&gradient);
     eh_free(&sums);
     return status;
@@ -100,7 +106,7 @@ static eh_anchor_stretch part_of_unit(const eh_trainer *trainer, int64_t u)
                                    .count = own->count};
     }
     int64_t first = 0, count = partition->gradient_count;
-    if (trainer->staging == NULL)
+    if (trainer->reducer != NULL && !trainer->is_apart)
         eh_comm_slice_of(eh_comm_local_rank(trainer->comm), eh_comm_local_size(trainer->comm),
                          partition->gradient_count, &first, &count);
     const int64_t unit_end = unit->gradient_first + unit->count;

@@ -44,7 +44,7 @@ static eh_status connect_gradients(eh_trainer *trainer)
         return EH_OK;
     }
     trainer->gradient = own;
-    if (trainer->device_sum)
+    if (trainer->reducer == NULL)
         return EH_OK;
     if (trainer->is_apart)
         return EH_ALLOC(count, &trainer->staging);
@@ -97,11 +97,12 @@ eh_status eh_trainer_init(eh_comm *comm, eh_backend *backend, eh_model *model, c
     if (trainer->level >= 2)
         return eh_comm_agree(comm, connect_gradients(trainer));
     const eh_tensor own = eh_model_gradients(model);
+    const bool is_sum = eh_comm_size(comm) == 1 && leaves == 1; // there is but one gradient
     if (!trainer->tree && trainer->level == 0 && eh_tensor_host(&own) == NULL)
         EH_TRY(eh_device_sum_new(comm, backend, &own, 0, &trainer->device_sum));
-    else
+    else if (!is_sum)
         EH_TRY(eh_tree_reducer_new(comm, eh_model_gradient_count(model), leaves, &trainer->reducer));
-    if (trainer->tree)
+    if (trainer->tree && !is_sum)
         eh_tree_reducer_leaves(trainer->reducer, &trainer->first_micro, &trainer->own_micro_count);
     else
         eh_comm_slice(comm, job->train.micro_batches, &trainer->first_micro, &trainer->own_micro_count);
@@ -222,7 +223,7 @@ static eh_status layer_is_ready(void *context, int64_t first, int64_t count)
 // where the sum is the host's and the gradients are a device's: to fetch a layer would hold up what is queued there.
 static eh_status last_gradient(eh_trainer *trainer, int64_t micro)
 {
-    if (trainer->device_sum != NULL || !trainer->is_apart)
+    if (trainer->device_sum != NULL || (trainer->reducer != NULL && !trainer->is_apart))
         eh_model_tell_gradients(trainer->model, layer_is_ready, trainer);
     const eh_status status = micro_batch_gradient(trainer, micro);
     eh_model_tell_gradients(trainer->model, NULL, NULL);
@@ -237,14 +238,14 @@ static eh_status own_gradients(eh_trainer *trainer)
         if (trainer->tree || i == 0)
             EH_TRY(eh_model_clear_gradients(trainer->model));
         EH_TRY(i + 1 < trainer->own_micro_count ? micro_batch_gradient(trainer, micro) : last_gradient(trainer, micro));
-        if (trainer->tree)
+        if (trainer->tree && trainer->reducer != NULL)
             EH_TRY(add_to_reducer(trainer));
     }
     if (trainer->tree)
         return EH_OK;
     if (trainer->own_micro_count == 0)
         EH_TRY(eh_fill(trainer->backend, 0, &own));
-    return trainer->device_sum ? EH_OK : add_to_reducer(trainer);
+    return trainer->reducer == NULL ? EH_OK : add_to_reducer(trainer);
 }
 
 // Of the sum in host memory, what this rank steps with.
@@ -268,8 +269,8 @@ static eh_status sum_gradients(eh_trainer *trainer)
 {
     const float *sum;
     EH_TRY(own_gradients(trainer));
-    if (trainer->device_sum)
-        return eh_device_sum_finish(trainer->device_sum);
+    if (trainer->reducer == NULL)
+        return trainer->device_sum != NULL ? eh_device_sum_finish(trainer->device_sum) : EH_OK;
     EH_TRY(eh_tree_reducer_finish_view(trainer->reducer, &sum));
     return trainer->is_apart ? bring_to_device(trainer, sum) : EH_OK;
 }

@@ -24,7 +24,7 @@ typedef struct {
     int level;              // memory.zero
     eh_partition partition; // which rank owns what; at level 0 the pieces of the norm
     eh_gathering gathering;
-    eh_tree_reducer *reducer;             // NULL where gradients are divided (level 2): the model adds them up
+    eh_tree_reducer *reducer;             // NULL where the model (level 2) or the devices add up, or one is the sum
     bool tree;                            // else each rank adds up its micro-batches in the model's gradient block
     int64_t first_micro, own_micro_count; // micro-batches of this rank
     eh_device_sum *device_sum;            // train.reduction: fast on a GPU: the sum stays there; NULL else

@@ -20,6 +20,8 @@ static shared_sums count_sums(const eh_planned_run *run)
     const bool tree = strcmp(run->job->train.reduction, "tree") == 0;
     const int64_t leaves = tree ? run->job->train.micro_batches : run->ranks;
     shared_sums sums = {0};
+    if (run->ranks == 1 && leaves == 1) // the only gradient is the sum
+        return sums;
     for (int rank = 0; rank < run->ranks; rank++) {
         const int buffers = eh_tree_reducer_buffers(leaves, rank, run->ranks);
         sums.all += buffers;

@@ -43,6 +43,14 @@ steps=$(($(wc -l <r1/metrics.csv) - 1))
 check 'the columns' equal "$(head -1 r1/metrics.csv)" 'step,epoch,loss,holdout_loss,grad_norm,lr,tokens_per_second,seconds,kl,general_loss,loss_scale'
 check 'a last checkpoint' test -f "r1/checkpoints/step-$(printf %08d "$steps").safetensors"
 
+# The only gradient of a step is the sum itself on one rank, and goes through the tree on two.
+for ranks in 1 2; do
+    fresh "only$ranks"
+    run finetune "$ranks" "only$ranks" --set train.micro_batches=1
+    check "one micro-batch, $ranks ranks: exit 0" equal "$code" 0
+done
+check 'one micro-batch: the weights of one rank on two' equal "$(weights only2)" "$(weights only1)"
+
 fresh fast
 run finetune 2 fast --set train.reduction=fast
 check 'fast: exit 0' equal "$code" 0
