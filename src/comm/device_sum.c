@@ -128,7 +128,10 @@ static eh_status make(eh_device_sum *sum, eh_backend *backend)
                                    .size = eh_comm_size(sum->comm),
                                    .id = id,
                                    .bucket_bytes = (size_t)sum->bucket_count * sizeof(float)};
-    return eh_comm_agree(sum->comm, eh_exchange_new(backend, &plan, &sum->exchange));
+    status = eh_exchange_new(backend, &plan, &sum->exchange);
+    if (status != EH_OK && sum->way == EH_EXCHANGE_NCCL && eh_comm_size(sum->comm) > 1)
+        eh_comm_abort(sum->comm, status); // the others may wait in NCCL for this rank
+    return eh_comm_agree(sum->comm, status);
 }
 
 eh_status eh_device_sum_new(eh_comm *comm, eh_backend *backend, const eh_tensor *gradients, int64_t bucket_count,
@@ -172,6 +175,18 @@ const char *eh_device_sum_way(const eh_device_sum *sum)
     return sum->way_text;
 }
 
+// Open MPI sums device memory in its blocking collectives only; MPI_Iallreduce reads it as if it were the host's and
+// dies (open-mpi/ompi issue 9845). The kernels that are queued go on meanwhile.
+static eh_status begin_sum(eh_device_sum *sum, int slot)
+{
+    float *values = eh_exchange_memory(sum->exchange, slot);
+    const int count = sum->slots[slot].elements;
+    if (sum->way == EH_EXCHANGE_MPI)
+        return EH_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM, sum->ranks));
+    return EH_MPI(
+        MPI_Iallreduce(MPI_IN_PLACE, values, count, MPI_FLOAT, MPI_SUM, sum->ranks, &sum->slots[slot].request));
+}
+
 // Moves a slot on by as much as can be without waiting, or (`wait`) until it is empty.
 static eh_status advance(eh_device_sum *sum, int slot, bool wait)
 {
@@ -182,8 +197,7 @@ static eh_status advance(eh_device_sum *sum, int slot, bool wait)
         if (!arrived)
             return EH_OK;
         sum->slots[slot].state = SUMMING;
-        EH_TRY(EH_MPI(MPI_Iallreduce(MPI_IN_PLACE, eh_exchange_memory(sum->exchange, slot), sum->slots[slot].elements,
-                                     MPI_FLOAT, MPI_SUM, sum->ranks, &sum->slots[slot].request)));
+        EH_TRY(begin_sum(sum, slot));
     }
     if (sum->slots[slot].state == SUMMING) {
         if (wait) {

@@ -14,10 +14,19 @@
 struct ncclComm { MPI_Comm ranks; };
 
 extern "C" {
+// Open MPI's does not know device memory.
+int MPI_Iallreduce(const void *from, void *to, int count, MPI_Datatype type, MPI_Op operation, MPI_Comm comm,
+                   MPI_Request *request)
+{
+    if (cudaemu::is_device_pointer(to) || (from != MPI_IN_PLACE && cudaemu::is_device_pointer(from)))
+        cudaemu::fail("MPI_Iallreduce is given memory of the device: Open MPI would read it as if it were the host's");
+    return PMPI_Iallreduce(from, to, count, type, operation, comm, request);
+}
 const char *ncclGetErrorString(ncclResult_t result)
 {
     return result == ncclSuccess           ? "no error"
            : result == ncclInvalidArgument ? "invalid argument"
+           : result == ncclRemoteError     ? "remote process exited or there was a network error"
                                            : "invalid usage (two ranks on one device, or another's id)";
 }
 ncclResult_t ncclGetVersion(int *version)
@@ -58,6 +67,13 @@ ncclResult_t ncclCommDestroy(ncclComm_t comm)
     delete comm;
     return ncclSuccess;
 }
+ncclResult_t ncclCommAbort(ncclComm_t comm) { return ncclCommDestroy(comm); }
+// CUDAEMU_NCCL_LOST=1: the other ranks are gone after the communicator was made.
+ncclResult_t ncclCommGetAsyncError(ncclComm_t, ncclResult_t *error)
+{
+    *error = cudaemu::option("CUDAEMU_NCCL_LOST", 0) ? ncclRemoteError : ncclSuccess;
+    return ncclSuccess;
+}
 ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataType_t type, ncclRedOp_t operation,
                            ncclComm_t comm, cudaStream_t stream)
 {
@@ -65,6 +81,8 @@ ncclResult_t ncclAllReduce(const void *from, void *to, size_t count, ncclDataTyp
         return ncclInvalidArgument;
     if (!cudaemu::is_device_pointer(from))
         cudaemu::fail("NCCL is given memory that is not the device's");
+    if (cudaemu::option("CUDAEMU_NCCL_LOST", 0))
+        return ncclSuccess; // queued, and never done
     cudaemu::enqueue(stream, [=] {
         MPI_Allreduce(MPI_IN_PLACE, to, static_cast<int>(count), MPI_FLOAT, MPI_SUM, comm->ranks);
     });

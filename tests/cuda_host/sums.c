@@ -69,6 +69,22 @@ static void run_way(eh_comm *comm, eh_backend *backend, const char *way, const c
     eh_buffer_free(&gradients.buffer);
 }
 
+// A link that breaks ends the step with a message; NCCL's own waiting would never end.
+static void run_lost(eh_comm *comm, eh_backend *backend)
+{
+    eh_tensor gradients = {.dtype = EH_F32, .dimension_count = 1, .shape = {COUNT}};
+    eh_device_sum *sum = NULL;
+    setenv("EVENHAND_GPU_SUM", "nccl", 1);
+    check("buffer", eh_buffer_new(backend, COUNT * sizeof(float), "gradients", &gradients.buffer) == EH_OK);
+    check("a sum to lose", eh_device_sum_new(comm, backend, &gradients, BUCKET, &sum) == EH_OK);
+    setenv("CUDAEMU_NCCL_LOST", "1", 1);
+    check("a lost rank", sum != NULL && eh_device_sum_finish(sum) == EH_MACHINE &&
+                             strstr(eh_error_message(), "NCCL: remote process exited") != NULL);
+    unsetenv("CUDAEMU_NCCL_LOST");
+    eh_device_sum_free(&sum);
+    eh_buffer_free(&gradients.buffer);
+}
+
 int main(int argc, char **argv)
 {
     eh_comm *comm = NULL;
@@ -83,6 +99,7 @@ int main(int argc, char **argv)
     run_way(comm, backend, "mpi", "CUDA-aware MPI", host); // the emulated device's memory is the host's to MPI
     run_way(comm, backend, "nccl", "NCCL 2.", host);
     run_way(comm, backend, "", "NCCL 2.", host); // what is chosen where all can be
+    run_lost(comm, backend);
     eh_device_sum *none = NULL;
     eh_tensor any = {.dtype = EH_F32, .dimension_count = 1, .shape = {1}};
     check("buffer", eh_buffer_new(backend, 4, "gradients", &any.buffer) == EH_OK);

@@ -1,6 +1,7 @@
 // Buckets between ranks. Three streams work at a time: kernels write the next layer's gradients, NCCL or MPI sums the
 // last one's, and (staged) copies run in both directions. The links bound it; what hides behind the backward pass is
 // free (src/job/README.md).
+#include <sched.h>
 #include <string.h>
 
 #include <new>
@@ -185,9 +186,39 @@ eh_status release(eh_exchange *exchange, int number)
     return EH_OK;
 }
 
+// Waits for the sums, and for errors that NCCL meets on its way: its kernels never end where a link or a rank is gone,
+// and a run that waited for their stream would sit there until its time is up.
+eh_status watch_sums(eh_exchange *exchange)
+{
+#if defined(EVENHAND_HAVE_NCCL)
+    EH_CUDA(cudaEventRecord(exchange->summed, exchange->communication));
+    for (bool done = false; !done; sched_yield()) {
+        ncclResult_t met = ncclSuccess;
+        EH_NCCL(ncclCommGetAsyncError(exchange->nccl, &met));
+        if (met != ncclSuccess && met != ncclInProgress) {
+            ncclCommAbort(exchange->nccl);
+            exchange->nccl = NULL;
+            return eh_error(EH_MACHINE, "NCCL: %s while gradients were summed between the ranks",
+                            ncclGetErrorString(met));
+        }
+        const cudaError_t error = cudaEventQuery(exchange->summed);
+        done = error == cudaSuccess;
+        if (error == cudaErrorNotReady)
+            cudaGetLastError(); // it is remembered as if it were an error
+        else
+            EH_CUDA(error);
+    }
+#else
+    (void)exchange;
+#endif
+    return EH_OK;
+}
+
 eh_status finish(eh_exchange *exchange)
 {
     eh_cuda_state *state = eh_cuda(exchange->backend);
+    if (exchange->way == EH_EXCHANGE_NCCL)
+        EH_TRY(watch_sums(exchange));
     EH_TRY(eh_cuda_order(exchange->communication, exchange->summed, state->stream));
     return eh_cuda_order(state->copies, state->copied, state->stream);
 }
