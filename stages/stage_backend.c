@@ -11,17 +11,6 @@
 #include "io/atomic.h"
 #include "stage.h"
 
-static eh_dtype chosen_precision(const char *name, const eh_backend *backend)
-{
-    if (strcmp(name, "bf16") == 0)
-        return EH_BF16;
-    if (strcmp(name, "fp16") == 0)
-        return EH_F16;
-    if (strcmp(name, "fp32") == 0)
-        return EH_F32;
-    return eh_backend_prefers_bf16(backend) ? EH_BF16 : eh_backend_prefers_fp16(backend) ? EH_F16 : EH_F32;
-}
-
 // OUTPUT/profile/finetune-rank0.json; the folder is made.
 static eh_status trace_path(const eh_stage *stage, eh_string *path)
 {
@@ -61,7 +50,7 @@ static void log_profile(const eh_stage *stage)
     const eh_profile_row *rows = NULL;
     int64_t count = 0;
     double flops = 0, bytes = 0;
-    const eh_dtype dtype = chosen_precision(stage->job.precision, stage->backend);
+    const eh_dtype dtype = eh_backend_precision(stage->backend, stage->job.precision);
     if (eh_backend_profile_report(stage->backend, &rows, &count) != EH_OK ||
         eh_backend_limits(stage->backend, dtype, &flops, &bytes) != EH_OK)
         return;
@@ -120,7 +109,7 @@ eh_status eh_stage_backend(eh_stage *stage, eh_backend **backend, eh_dtype *comp
     EH_TRY(eh_comm_agree(stage->comm, status));
     EH_TRY(eh_comm_agree(stage->comm, check_sharing(stage)));
     *backend = stage->backend;
-    *compute = chosen_precision(stage->job.precision, stage->backend);
+    *compute = eh_backend_precision(stage->backend, stage->job.precision);
     const char *passed_over = eh_backend_passed_over(stage->backend);
     if (*passed_over != '\0')
         eh_log_line(&stage->log, "device: auto: %s; the %s computes", passed_over, eh_backend_name(stage->backend));

@@ -102,14 +102,12 @@ const char *eh_backend_passed_over(const eh_backend *backend)
     return backend->passed_over;
 }
 
-bool eh_backend_prefers_fp16(const eh_backend *backend)
+eh_dtype eh_backend_precision(const eh_backend *backend, const char *name)
 {
-    return backend->prefers_fp16;
-}
-
-bool eh_backend_prefers_bf16(const eh_backend *backend)
-{
-    return backend->prefers_bf16;
+    for (eh_dtype dtype = EH_F32; dtype <= EH_F16; dtype++)
+        if (strcmp(name, eh_dtype_name(dtype)) == 0)
+            return dtype;
+    return backend->prefers_bf16 ? EH_BF16 : backend->prefers_fp16 ? EH_F16 : EH_F32;
 }
 
 bool eh_backend_packs(const eh_backend *backend, eh_dtype dtype)

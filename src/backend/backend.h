@@ -57,8 +57,9 @@ const char *eh_backend_description(const eh_backend *backend); // "AVX2, 1 threa
 const char *eh_backend_identity(const eh_backend *backend);
 // "no GPU can be used (...)": why "auto" did not take a faster device that was built; "" if it took that.
 const char *eh_backend_passed_over(const eh_backend *backend);
-bool eh_backend_prefers_fp16(const eh_backend *backend);          // the same of fp16, and bf16 is none of its own
-bool eh_backend_prefers_bf16(const eh_backend *backend);          // products in bf16 are faster than in fp32
+// "fp32", "bf16", "fp16", or "auto": the one whose products are the fastest here (fp16 on GPUs without bf16 of their
+// own).
+eh_dtype eh_backend_precision(const eh_backend *backend, const char *name);
 bool eh_backend_packs(const eh_backend *backend, eh_dtype dtype); // a packed copy of a matrix is no larger than it is
 
 // Zeroed memory. `purpose` names it in the message when there is none ("activations") and in memory reports.

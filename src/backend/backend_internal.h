@@ -93,12 +93,12 @@ struct eh_backend {
     const eh_exchange_table *exchange; // NULL: host and device memory are one
     void *state;                       // the backend's own
     char description[160];
-    char identity[40];     // of the device: the GPU's address on the bus; "" where all ranks share the host
-    char passed_over[400]; // what "auto" could not use, and why; "" if nothing was built that it could
-    bool prefers_bf16, prefers_fp16;
-    bool packs_bf16;         // its packed copies of bf16 matrices are bf16
-    bool shares_host_memory; // a buffer's address is a host address
-    eh_profile *profile;     // NULL: not profiling
+    char identity[40];               // of the device: the GPU's address on the bus; "" where all ranks share the host
+    char passed_over[400];           // what "auto" could not use, and why; "" if nothing was built that it could
+    bool prefers_bf16, prefers_fp16; // its products in that type are faster than in fp32; at most one of them
+    bool packs_bf16;                 // its packed copies of bf16 matrices are bf16
+    bool shares_host_memory;         // a buffer's address is a host address
+    eh_profile *profile;             // NULL: not profiling
 };
 
 struct eh_buffer {

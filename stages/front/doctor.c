@@ -96,8 +96,8 @@ static void examine_device(const char *name, bool needed, findings *examination)
     char text[600], label[32];
     snprintf(label, sizeof label, "device %s", name);
     if (eh_backend_open(name, 0, 0, &backend) == EH_OK) {
-        snprintf(text, sizeof text, "%s%s", eh_backend_description(backend),
-                 eh_backend_prefers_bf16(backend) ? "; precision auto: bf16" : "; precision auto: fp32");
+        snprintf(text, sizeof text, "%s; precision auto: %s", eh_backend_description(backend),
+                 eh_dtype_name(eh_backend_precision(backend, "auto")));
         eh_backend_close(&backend);
     } else {
         snprintf(text, sizeof text, "%s%s", needed ? "MISSING: " : "no: ", eh_error_message());

@@ -53,13 +53,11 @@ static eh_status measure_device(const eh_job *job, eh_planned_device *found)
 {
     eh_backend *backend = NULL;
     EH_TRY(eh_backend_open(job->device, 0, 0, &backend));
-    const bool bf16 = strcmp(job->precision, "bf16") == 0 ||
-                      (strcmp(job->precision, "auto") == 0 && eh_backend_prefers_bf16(backend));
     *found = (eh_planned_device){.name = "this machine",
                                  .is_here = true,
                                  .memory_gib = available_gib(),
                                  .share = 0.5,
-                                 .compute = bf16 ? EH_BF16 : EH_F32,
+                                 .compute = eh_backend_precision(backend, job->precision),
                                  .gigabytes_per_second = 15};
     found->packs = eh_backend_packs(backend, found->compute);
     const eh_status status = measure_products(backend, found->compute, &found->tflops);
