@@ -1,41 +1,59 @@
 #!/usr/bin/env bash
-# All that only a GPU can tell, in one go of less than ten minutes:  tests/gpu.sh [--build FOLDER] [--short]
+# All that only a GPU can tell, in one go of less than ten minutes:  tests/gpu.sh [--build FOLDER] [--short] [--rehearse]
 #   --build FOLDER  a build of the preset cuda (build/cuda): made if it isn't there and nvcc is
-#   --short         no compute-sanitizer, fewer kernels under the clock
+#   --short         no compute-sanitizer, kernels in one type only
+#   --rehearse      on the emulated device of a build of the preset cuda-host (build/cuda-host): tries this script itself, prints
+#                   what it would write with each figure as #, and writes nothing; with --short what takes a minute
 # Tests every operation and model on the GPU, runs compute-sanitizer (memcheck, racecheck) over the kernels, times each kernel
 # against what bounds it (src/job/README.md) and a training step of bloomz-560m's shape beside PyTorch's, and writes
 # results/gpu-NAME.md. Without a GPU it says so, runs nothing, writes nothing, and exits 77.
 # Exit status: 0 all passed, 1 something failed (the file says what), 77 not run.
 set -uo pipefail
-cd "$(dirname "$0")/.."
-build=build/cuda short=0
+cd "$(dirname "$0")/.." || exit 1
+build='' short=0 rehearse=0
 while [ $# -gt 0 ]; do
     case $1 in
-    --build) build=$2; shift ;;
+    --build) build=${2:?--build takes a folder}; shift ;;
     --short) short=1 ;;
-    --help | -h) sed -n '2,9s/^# //p' "$0"; exit 0 ;;
+    --rehearse) rehearse=1 ;;
+    --help | -h) sed -n '2,11s/^# //p' "$0"; exit 0 ;;
     *) echo "tests/gpu.sh: $1: see --help" >&2; exit 2 ;;
     esac
     shift
 done
 not_run() { echo "tests/gpu.sh: NOT RUN: $1; nothing was tested or measured, nothing was written"; exit 77; }
+emulated() { grep -qs '^EVENHAND_CUDA:[A-Z]*=EMULATED' "$build/CMakeCache.txt"; }
 
-gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1) || gpu=
-[ -n "$gpu" ] || not_run "this machine has no GPU that nvidia-smi knows"
+if [ "$rehearse" = 1 ]; then
+    build=${build:-build/cuda-host} gpu='emulated device'
+    emulated || not_run "a rehearsal needs a build of the preset cuda-host, which $build is not"
+    export EVENHAND_GPU_SMALL=1 CUDAEMU_LAZY=1
+    nvidia-smi() { # as the real one answers
+        case $1 in *compute_cap*) echo 8.0 ;; *driver_version*) echo '0, 0 MiB, 0 MHz' ;; esac
+    }
+else
+    build=${build:-build/cuda}
+    gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -1) || gpu=
+    [ -n "$gpu" ] || not_run "this machine has no GPU that nvidia-smi knows"
+    emulated && not_run "$build has an emulated device (--rehearse tries the script with it)"
+fi
 if [ ! -x "$build/bin/evenhand-finetune" ]; then
     command -v nvcc >/dev/null || not_run "there is a $gpu, but neither a build in $build nor nvcc to make one"
     capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)
-    cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES="$capability-real" >/dev/null && cmake --build --preset cuda -j "$(nproc)" || exit 1
+    cmake --preset cuda -B "$build" -DCMAKE_CUDA_ARCHITECTURES="$capability-real" >/dev/null && cmake --build "$build" -j "$(nproc)" || exit 1
 fi
 [ -x "$build/tests/bench_ops" ] || cmake --build "$build" --target bench_ops >/dev/null || exit 1
+build=$(cd "$build" && pwd)
 
 short_name=$(tr '[:upper:]' '[:lower:]' <<<"$gpu" | grep -oE 't4|v100|a100|h100|h200|l4|l40s|a10g?|rtx[ 0-9a-z]*' | head -1 | tr ' ' -)
 short_name=${short_name:-$(tr -cd '[:alnum:]' <<<"$gpu" | tr '[:upper:]' '[:lower:]')}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 report=$work/report.md failed=0
-export EVENHAND_BIN=$PWD/$build/bin EVENHAND_SOURCE=$PWD EVENHAND_TESTS=$PWD/$build/tests
-export EVENHAND_SHARED=${EVENHAND_SHARED:-$PWD/../shared} EVENHAND_TEST_DEVICES=cuda OMP_NUM_THREADS=4
+shared=$PWD/../shared
+[ -d "$shared" ] || shared=$PWD/shared # where the tree was copied to the GPU's machine without its neighbours
+export EVENHAND_BIN=$build/bin EVENHAND_SOURCE=$PWD EVENHAND_TESTS=$build/tests
+export EVENHAND_SHARED=${EVENHAND_SHARED:-$shared} EVENHAND_TEST_DEVICES=cuda OMP_NUM_THREADS=4
 {
     echo "# evenhand on one $gpu"
     echo
@@ -52,6 +70,7 @@ export EVENHAND_SHARED=${EVENHAND_SHARED:-$PWD/../shared} EVENHAND_TEST_DEVICES=
 check() {
     local name=$1 most=$2 begin=$SECONDS result=passed code=0
     shift 2
+    [ "$rehearse" = 0 ] || most=900
     timeout "$most" "$@" >"$work/log" 2>&1 || code=$?
     if [ "$code" = 77 ] || grep -qE 'not tested here: cuda|SKIPPED TEST' "$work/log"; then result='not run'
     elif [ "$code" = 124 ]; then result="FAILED: more than $most s" failed=1
@@ -61,8 +80,10 @@ check() {
     echo "| $name | $result | $((SECONDS - begin)) |" >>"$report"
 }
 tests=$build/tests
-for test in pointwise product attention output sampling; do check "operations: $test" 60 "$tests/backend_test_ops_$test"; done
-check 'models: logits, gradients, ten steps beside transformers' 120 "$tests/model_test_oracle_conform"
+operations=(pointwise product attention output sampling)
+[ "$rehearse$short" = 11 ] && operations=(sampling) # the others are tests of that build as it is
+for test in "${operations[@]}"; do check "operations: $test" 60 "$tests/backend_test_ops_$test"; done
+[ "$rehearse$short" = 11 ] || check 'models: logits, gradients, ten steps beside transformers' 120 "$tests/model_test_oracle_conform"
 
 if [ "$short" = 0 ] && command -v compute-sanitizer >/dev/null; then
     export EVENHAND_CUDA_SLAB_MIB=0 # each buffer of its own, so that memcheck knows its end
@@ -77,7 +98,11 @@ elif [ "$short" = 0 ]; then
 fi
 
 peaks=(); case $short_name in t4 | v100 | a100 | h100) peaks=(-g "$short_name") ;; esac
-types=(bf16 fp32); [ "$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | cut -d. -f1)" -ge 8 ] || types=(fp16 fp32)
+types=(bf16 fp32)
+[ "$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | cut -d. -f1)" -ge 8 ] || types=(fp16 fp32)
+[ "$short" = 0 ] || types=("${types[0]}")
+chosen=()
+[ "$rehearse" = 0 ] || chosen=(-o cast) # the shapes are a GPU's
 for type in "${types[@]}"; do
     {
         echo
@@ -85,7 +110,7 @@ for type in "${types[@]}"; do
         echo 'Milliseconds of the quickest of some batches of calls. Bound: the longer of bytes / bandwidth and FLOP / peak, by the data sheet.'
         echo
     } >>"$report"
-    timeout 90 "$tests/bench_ops" -d cuda -s 0.1 -p "$type" -m "${peaks[@]}" >>"$report" 2>"$work/log" ||
+    timeout 90 "$tests/bench_ops" -d cuda -s 0.1 -p "$type" -m "${peaks[@]}" "${chosen[@]}" >>"$report" 2>"$work/log" ||
         { failed=1; echo "FAILED: bench_ops: $(tail -1 "$work/log")" | tee -a "$report"; }
 done
 
@@ -96,6 +121,11 @@ done
 } >>"$report"
 timeout 150 bash tests/bench/gpu_step.sh "$short_name" >"$work/step" 2>"$work/log" || { failed=1; echo "FAILED: gpu_step.sh: $(tail -1 "$work/log")" >>"$work/step"; }
 cat "$work/step" >>"$report"
+if [ "$rehearse" = 1 ]; then
+    sed -E '/^(#|`|Driver)/!s/[0-9]+(\.[0-9]+)?/#/g' "$report"
+    echo "tests/gpu.sh: REHEARSED on an emulated device: no GPU was tested, nothing was measured, nothing was written"
+    exit "$failed"
+fi
 mkdir -p results
 cp "$report" "results/gpu-$short_name.md"
 [ -z "${OUT:-}" ] || cp "$report" "$OUT/gpu-$short_name.md"

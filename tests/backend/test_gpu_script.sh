@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # tests/gpu.sh where there is no GPU: it says that it did not run, exits 77 and writes nothing. With a stand-in for nvidia-smi
-# and nothing built, it says what is missing.
+# and nothing built, it says what is missing. In the build with the emulated device it is rehearsed to its end.
 source "$EVENHAND_SOURCE/tests/support/checks.sh"
 cd "$work"
 mkdir -p tree/tests bin
@@ -17,6 +17,28 @@ PATH=$plain run bash tree/tests/gpu.sh
 check 'a GPU and no build: exit 77' equal "$code" 77
 check 'what is missing' has "$out" 'neither a build in build/cuda nor nvcc'
 check 'nothing was written either' test ! -e tree/results
+mkdir -p tree/build/cuda
+echo 'EVENHAND_CUDA:STRING=EMULATED' >tree/build/cuda/CMakeCache.txt
+PATH=$plain run bash tree/tests/gpu.sh
+check 'an emulated device is no GPU: exit 77' equal "$code" 77
+check 'it says so' has "$out" 'NOT RUN: build/cuda has an emulated device'
+PATH=$plain run bash tree/tests/gpu.sh --rehearse
+check 'nothing to rehearse with: exit 77' equal "$code" 77
+check 'nothing was written by either' test ! -e tree/results
+
+build=$(dirname "$EVENHAND_TESTS")
+if grep -q 'EVENHAND_CUDA:STRING=EMULATED' "$build/CMakeCache.txt"; then
+    before=$(ls "$EVENHAND_SOURCE/results")
+    run bash "$EVENHAND_SOURCE/tests/gpu.sh" --rehearse --short --build "$build"
+    check 'a rehearsal goes well' equal "$code" 0
+    check 'it says what it was' has "$out" 'REHEARSED on an emulated device: no GPU was tested, nothing was measured'
+    for part in '| operations: sampling | passed |' '| cast # x # |' '| # x # | evenhand |' '| # x # | Hugging Face Trainer |'; do
+        check "a row of its report" has "$out" "$part"
+    done
+    check 'no figure in its tables' test -z "$(grep -E '^\|.*[0-9]' <<<"$out")"
+    check 'nothing failed in it' has_not "$out" FAILED
+    check 'nothing was written' equal "$(ls "$EVENHAND_SOURCE/results")" "$before"
+fi
 run bash tree/tests/gpu.sh --helpp
 check 'an unknown option' equal "$code" 2
 finish
