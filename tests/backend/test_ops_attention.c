@@ -12,7 +12,7 @@
 #include "support/device.h"
 
 #define OK(call) assert_int_equal((call), EH_OK)
-enum { SEGMENTS = 8 };
+enum { SEGMENTS = 70 };
 
 typedef struct {
     int64_t heads, size;
@@ -226,7 +226,44 @@ static const attention_case cases[] = {
      .causal = true,
      .bias = EH_ALIBI,
      .segments = {{0, 520, 0, 520, 0, 0, 0, 0}}},
+    {.heads = 2,
+     .size = 128, // needs more shared memory than a block has unasked
+     .rows = 68,
+     .segment_count = 2,
+     .causal = true,
+     .segments = {{0, 34, 0, 34, 0, 0, 0, 0}, {34, 34, 34, 34, 0, 34, 0, 0}}},
+    {.heads = 2,
+     .size = 128,
+     .rows = 110,
+     .segment_count = 2,
+     .causal = true,
+     .bias = EH_ALIBI,
+     .dtype = EH_BF16,
+     .segments = {{0, 40, 0, 40, 0, 0, 0, 0}, {40, 70, 40, 70, 0, 40, 0, 0}}},
+    {.heads = 3,
+     .size = 80,
+     .rows = 70,
+     .segment_count = 1,
+     .dtype = EH_F16,
+     .dropout = 0.2f,
+     .segments = {{0, 70, 0, 70, 0, 0, 0, 0}}},
 };
+
+// More sequences than a grid of the emulated device has places for: several launches.
+static void check_many(eh_backend *backend, eh_backend *reference)
+{
+    for (eh_dtype dtype = EH_F32; dtype <= EH_F16; dtype++) {
+        attention_case c = {.heads = 2, .size = 4, .bias = EH_RELATIVE_BUCKETS, .causal = true, .dtype = dtype};
+        for (int32_t s = 0; s < SEGMENTS; s++, c.rows += 2)
+            c.segments[c.segment_count++] = (eh_segment){2 * s, 2, 2 * s, 2, 0, 0, 0, 0};
+        compare(backend, reference, &c, 900 + (uint64_t)dtype);
+    }
+}
+static void test_attention_of_many_sequences(void **state)
+{
+    (void)state;
+    eh_test_on_devices(check_many);
+}
 
 static void check_cases(eh_backend *backend, eh_backend *reference)
 {
@@ -242,14 +279,17 @@ static void check_random(eh_backend *backend, eh_backend *reference)
 {
     for (uint64_t i = 0; i < 30; i++) {
         const eh_philox_block r = eh_philox(6, EH_STREAM_TEST, i, 7), q = eh_philox(6, EH_STREAM_TEST, i, 8);
-        attention_case c = {.heads = 1 + r.word[0] % 5, .size = 1 + r.word[1] % 70, .causal = r.word[2] & 1};
+        attention_case c = {.heads = 1 + r.word[0] % 3, .size = 1 + r.word[1] % 128, .causal = r.word[2] & 1};
         c.bidirectional = r.word[2] & 2;
         c.interleaved = r.word[2] & 4;
         c.bias = (eh_position_bias)(r.word[2] / 8 % 3);
+        c.dtype = (eh_dtype)(r.word[2] / 32 % 3);
+        c.dropout = r.word[2] & 1024 ? 0.3f : 0;
         c.segment_count = 1 + r.word[3] % 4;
         for (int64_t s = 0; s < c.segment_count; s++) {
-            const int32_t length = (int32_t)(q.word[s] % 40);
-            c.segments[s] = (eh_segment){(int32_t)c.rows, length, (int32_t)c.rows, length, 0, 0, 0, 0};
+            const int32_t length = (int32_t)(q.word[s] % 35);
+            const int32_t prefix = s > 0 && (r.word[2] & 2048) ? c.segments[0].key_count : 0; // the first one's rows
+            c.segments[s] = (eh_segment){(int32_t)c.rows, length, (int32_t)c.rows, length, 0, prefix, 0, 0};
             c.rows += length;
         }
         if (c.rows == 0)
@@ -364,6 +404,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_attention_of_many_sequences),
         cmocka_unit_test(test_attention_of_random_shapes),
         cmocka_unit_test(test_the_references_gradients_are_the_losss_slopes),
         cmocka_unit_test(test_a_sequence_does_not_depend_on_the_others),

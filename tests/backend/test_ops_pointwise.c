@@ -122,13 +122,14 @@ static void check_rows_of(eh_backend *backend, eh_backend *reference, int64_t ta
 static void check_rows(eh_backend *backend, eh_backend *reference)
 {
     const int64_t widths[] = {1, 9, 64, 300};
-    int32_t index[150] = {3, 0, 6, 3, 3, 1, 6};
-    for (int i = 7; i < 150; i++) index[i] = index[i - 7];
+    int32_t index[600] = {3, 0, 6, 3, 3, 1, 6};
+    for (int i = 7; i < 600; i++) index[i] = index[i - 7];
     for (int w = 0; w < 4; w++)
         for (int d = 0; d < DTYPES; d++) {
             check_rows_of(backend, reference, 7, widths[w], dtypes[d], 7, index);
             check_rows_of(backend, reference, 7, widths[w], dtypes[d], 150, index);
         }
+    check_rows_of(backend, reference, 7, 24, EH_F32, 600, index); // more than a block of a GPU looks at together
 }
 
 static void check_random_rows(eh_backend *backend, eh_backend *reference)

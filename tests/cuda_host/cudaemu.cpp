@@ -788,8 +788,8 @@ void cudaemu::launch(const void *kernel, dim3 grid, dim3 block, size_t shared, c
     const unsigned long n = 1ul * block.x * block.y * block.z, blocks = 1ul * grid.x * grid.y * grid.z;
     if (options.devices == 0)
         return (void)note(cudaErrorNoDevice);
-    if (n == 0 || n > max_threads || block.z > 64 || blocks == 0 || grid.x > INT_MAX || grid.y > 65535 ||
-        grid.z > 65535)
+    if (n == 0 || n > max_threads || block.z > 64 || blocks == 0 || grid.x > INT_MAX ||
+        grid.y > largest_grid_y || grid.z > largest_grid_y)
         return (void)note(cudaErrorInvalidConfiguration);
     if (shared > limit_for(kernel))
         return (void)note(cudaErrorInvalidValue);

@@ -33,6 +33,7 @@ enum mistake {
     uninitialised,     // reads shared memory that nobody wrote
     past_shared,       // one past the end of a shared array
     no_atomic,         // += where atomicAdd is due
+    misaligned,        // four floats read together where no such vector may begin
 };
 
 __global__ void broken_kernel(int which, float *out, const float *in)
@@ -58,6 +59,10 @@ __global__ void broken_kernel(int which, float *out, const float *in)
         s[i] = in[i] + static_cast<float>(round);
         __syncthreads();
         out[i] += s[(i + 1) % threads];
+    }
+    if (which == misaligned) {
+        const float4 four = *reinterpret_cast<const float4 *>(in + i / 8);
+        out[i] = four.x + four.w;
     }
     if (which == past_global)
         out[i + past_by] = in[i];
@@ -117,7 +122,7 @@ int main(int argc, char **argv)
     if (readlink("/proc/self/exe", self, sizeof self - 1) < 0)
         return 2;
 #if defined(BROKEN_ASAN)
-    const int expected[] = {past_global, past_shared, two_barriers};
+    const int expected[] = {past_global, past_shared, two_barriers, misaligned};
 #elif defined(BROKEN_TSAN)
     const int expected[] = {no_barrier, no_second_barrier, no_syncwarp, no_atomic};
 #else

@@ -110,6 +110,7 @@ template <int slices> __global__ void forward_kernel(eh_attention_view a)
         sum = sum * shrink + eh_row_sum(tile_sum);
         top = new_top;
         __syncwarp(); // a row's scores come from its four neighbours
+#pragma unroll
         for (int slice = 0; slice < slices; slice++) {
             const int e = part + parts * slice;
             float more = 0;
@@ -120,6 +121,7 @@ template <int slices> __global__ void forward_kernel(eh_attention_view a)
     }
     if (i >= s.query_count)
         return;
+#pragma unroll
     for (int slice = 0; slice < slices; slice++) {
         const int e = part + parts * slice;
         if (e < a.head_size)
@@ -152,17 +154,6 @@ __global__ void delta_kernel(eh_attention_view a)
         a.delta[row * a.head_count + head] = sum;
 }
 
-// p and grad_s of a pair: p = exp(s - log_sum_exp), grad_s = p (d grad_output.v - delta); dropped is p d.
-__device__ void pair_gradient(const eh_attention_view &a, const eh_segment_view &s, int head, int i, int j,
-                              float product, float grad_product, float *dropped, float *grad_score)
-{
-    const int64_t row = s.query_begin + i, at = row * a.head_count + head;
-    const float p = expf(eh_pair_score(a, s, head, i, j, product) - a.log_sum_exp[at]),
-                d = eh_pair_factor(a, row, head, j);
-    *dropped = p * d;
-    *grad_score = p * (d * grad_product - a.delta[at]);
-}
-
 // 6 flops a pair and element; grad_output comes from the L1 cache, where shared memory is full.
 template <int slices> __global__ void query_gradient_kernel(eh_attention_view a)
 {
@@ -191,18 +182,21 @@ template <int slices> __global__ void query_gradient_kernel(eh_attention_view a)
                 float grad_product = 0;
                 for (int e = 0; e < a.head_size; e++)
                     grad_product += eh_head_element(a.grad_output, query_row, head, e) * v[j * row_stride(a) + e];
-                pair_gradient(a, s, head, i, key + j, dot(q + row * row_stride(a), k + j * row_stride(a), a.head_size),
-                              grad_product, &dropped, &grad_score);
+                eh_pair_gradient(a, s, head, i, key + j,
+                                 dot(q + row * row_stride(a), k + j * row_stride(a), a.head_size), grad_product,
+                                 &dropped, &grad_score);
             }
             grads[row * (tile + 1) + j] = grad_score;
         }
         __syncwarp();
+#pragma unroll
         for (int slice = 0; slice < slices; slice++) {
             const int e = part + parts * slice;
             for (int j = 0; e < a.head_size && j < tile; j++)
                 sums[slice] += grads[row * (tile + 1) + j] * k[j * row_stride(a) + e];
         }
     }
+#pragma unroll
     for (int slice = 0; slice < slices; slice++) {
         const int e = part + parts * slice;
         const int64_t at = query_row * a.grad_query.token_stride + head * a.grad_query.head_stride + e;
@@ -239,13 +233,14 @@ __device__ void gather_segment(const eh_attention_view &a, const eh_segment_view
                 for (int e = 0; e < a.head_size; e++)
                     grad_product +=
                         grad[at * row_stride(a) + e] * eh_head_element(a.value, eh_row_of_key(s, j), head, e);
-                pair_gradient(a, s, head, i, j, dot(q + at * row_stride(a), k + row * row_stride(a), a.head_size),
-                              grad_product, &dropped, &grad_score);
+                eh_pair_gradient(a, s, head, i, j, dot(q + at * row_stride(a), k + row * row_stride(a), a.head_size),
+                                 grad_product, &dropped, &grad_score);
             }
             dropped_tile[row * (tile + 1) + at] = dropped;
             grad_tile[row * (tile + 1) + at] = grad_score;
         }
         __syncwarp();
+#pragma unroll
         for (int slice = 0; slice < slices; slice++) {
             const int e = part + parts * slice;
             for (int at = 0; e < a.head_size && at < tile; at++) {
@@ -282,6 +277,7 @@ template <int slices> __global__ void key_gradient_kernel(eh_attention_view a, i
         if (first_key + row < keys_end)
             target = eh_row_of_key(s, first_key + row);
     }
+#pragma unroll
     for (int slice = 0; slice < slices; slice++) {
         const int e = part + parts * slice;
         if (target < 0 || e >= a.head_size)
@@ -314,7 +310,7 @@ __global__ void bias_gradient_kernel(eh_attention_view a, float *partial)
                 grad_product += eh_head_element(a.grad_output, s.query_begin + i, head, e) *
                                 eh_head_element(a.value, eh_row_of_key(s, j), head, e);
             }
-            pair_gradient(a, s, head, i, j, product, grad_product, &dropped, &grad_score);
+            eh_pair_gradient(a, s, head, i, j, product, grad_product, &dropped, &grad_score);
             sum += grad_score;
         }
         by_distance[at] = sum;
@@ -452,13 +448,10 @@ template <class Kernel> eh_status allow_shared(Kernel *kernel, size_t bytes)
 template <int slices> eh_status forward(eh_backend *backend, eh_attention_view a, const launch_shape &shape)
 {
     EH_TRY(allow_shared(forward_kernel<slices>, tile_bytes(a)));
-    const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count;
-         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
-        const unsigned segments =
-            static_cast<unsigned>(count - first < eh_segments_a_launch ? count - first : eh_segments_a_launch);
-        LAUNCH((forward_kernel<slices>), dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), segments),
-               dim3(threads), tile_bytes(a), eh_cuda(backend)->stream, a);
+    for (int64_t first = 0; first < a.segment_count; eh_next_segments(&a, &first)) {
+        LAUNCH((forward_kernel<slices>),
+               dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), eh_segments_from(a, first)), dim3(threads),
+               tile_bytes(a), eh_cuda(backend)->stream, a);
         EH_CUDA(cudaGetLastError());
     }
     return EH_OK;
@@ -490,10 +483,8 @@ eh_status backward(eh_backend *backend, const eh_attention_view &whole, const eh
     EH_TRY(allow_shared(key_gradient_kernel<slices>, tile_bytes(whole)));
     eh_attention_view a = whole;
     const unsigned heads = static_cast<unsigned>(a.head_count);
-    for (int64_t first = 0; first < whole.segment_count;
-         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
-        const int64_t left = whole.segment_count - first;
-        const unsigned segments = static_cast<unsigned>(left < eh_segments_a_launch ? left : eh_segments_a_launch);
+    for (int64_t first = 0; first < whole.segment_count; eh_next_segments(&a, &first)) {
+        const unsigned segments = eh_segments_from(whole, first);
         LAUNCH((query_gradient_kernel<slices>), dim3(shape.query_tiles, heads, segments), dim3(threads), tile_bytes(a),
                stream, a);
         EH_CUDA(cudaGetLastError());
@@ -508,13 +499,9 @@ eh_status backward(eh_backend *backend, const eh_attention_view &whole, const eh
 // What both backward passes need first.
 eh_status deltas_of(eh_backend *backend, eh_attention_view a, const launch_shape &shape)
 {
-    const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count;
-         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
-        const unsigned segments =
-            static_cast<unsigned>(count - first < eh_segments_a_launch ? count - first : eh_segments_a_launch);
-        LAUNCH(delta_kernel, dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), segments), dim3(threads), 0,
-               eh_cuda(backend)->stream, a);
+    for (int64_t first = 0; first < a.segment_count; eh_next_segments(&a, &first)) {
+        LAUNCH(delta_kernel, dim3(shape.query_tiles, static_cast<unsigned>(a.head_count), eh_segments_from(a, first)),
+               dim3(threads), 0, eh_cuda(backend)->stream, a);
         EH_CUDA(cudaGetLastError());
     }
     return EH_OK;
@@ -555,15 +542,18 @@ eh_status eh_cuda_attention_forward(eh_backend *backend, const eh_attention *att
     return forward<eh_largest_head / parts>(backend, a, shape);
 }
 
-static eh_status relative_bias_gradient(eh_backend *backend, const eh_attention_view &a, const launch_shape &shape,
+static eh_status relative_bias_gradient(eh_backend *backend, const eh_attention_view &whole, const launch_shape &shape,
                                         float *partial, float *grad)
 {
+    eh_attention_view a = whole;
     const cudaStream_t stream = eh_cuda(backend)->stream;
     const size_t bytes = static_cast<size_t>(shape.longest) * sizeof(float);
     EH_TRY(allow_shared(bias_gradient_kernel, bytes));
-    LAUNCH(bias_gradient_kernel, dim3(static_cast<unsigned>(a.head_count), static_cast<unsigned>(a.segment_count)),
-           dim3(threads), bytes, stream, a, partial);
-    EH_CUDA(cudaGetLastError());
+    for (int64_t first = 0; first < a.segment_count; eh_next_segments(&a, &first)) {
+        LAUNCH(bias_gradient_kernel, dim3(static_cast<unsigned>(a.head_count), eh_segments_from(a, first)),
+               dim3(threads), bytes, stream, a, partial + first * a.head_count * a.bucket_count);
+        EH_CUDA(cudaGetLastError());
+    }
     const int entries = a.bucket_count * a.head_count;
     LAUNCH(bias_sum_kernel, dim3(static_cast<unsigned>((entries + eh_block_threads - 1) / eh_block_threads)),
            dim3(eh_block_threads), 0, stream, partial, a.segment_count, a.head_count, a.bucket_count, grad);

@@ -8,8 +8,6 @@
 #include "backend/cuda/device.cuh"
 
 constexpr int eh_largest_head = 128; // what fits into the shared memory of every GPU since Turing
-// A grid's z is at most 65535: many segments go in several launches.
-constexpr int64_t eh_segments_a_launch = 65535;
 
 struct eh_heads_view {
     eh_array data;
@@ -33,6 +31,18 @@ struct eh_attention_view {
     float dropout_factor;
     uint64_t dropout_seed;
 };
+
+// Segments are along a grid's y or z: many go in several launches. How many from the first-th on go in one.
+static inline unsigned eh_segments_from(const eh_attention_view &a, int64_t first)
+{
+    const int64_t left = a.segment_count - first;
+    return static_cast<unsigned>(left < eh_largest_grid_y ? left : eh_largest_grid_y);
+}
+static inline void eh_next_segments(eh_attention_view *a, int64_t *first)
+{
+    *first += eh_largest_grid_y;
+    a->segments += EH_SEGMENT_WORDS * eh_largest_grid_y;
+}
 
 struct eh_segment_view {
     int query_begin, query_count, key_begin, key_count, prefix_begin, prefix_count, middle_begin, middle_count, total;
@@ -88,6 +98,19 @@ static __device__ inline float eh_pair_factor(const eh_attention_view &a, int64_
         return 1;
     const uint64_t index = static_cast<uint64_t>(query_row * a.head_count + head) << 24 | static_cast<uint64_t>(j);
     return eh_cuda_dropout_word(a.dropout_seed, index) >= a.dropout_threshold ? a.dropout_factor : 0.0f;
+}
+
+// Of a pair, from q.k and grad_output.v: its probability times its dropout factor d, p d with p = exp(s - log_sum_exp),
+// and its score's gradient, p (d grad_output.v - delta).
+static __device__ inline void eh_pair_gradient(const eh_attention_view &a, const eh_segment_view &s, int head, int i,
+                                               int j, float product, float grad_product, float *dropped,
+                                               float *grad_score)
+{
+    const int64_t row = static_cast<int64_t>(s.query_begin) + i, at = row * a.head_count + head;
+    const float p = expf(eh_pair_score(a, s, head, i, j, product) - a.log_sum_exp[at]);
+    const float factor = eh_pair_factor(a, row, head, j);
+    *dropped = p * factor;
+    *grad_score = p * (factor * grad_product - a.delta[at]);
 }
 
 // Sum or maximum over the four threads of a row, which are neighbours in a warp.

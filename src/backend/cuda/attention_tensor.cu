@@ -156,6 +156,28 @@ __device__ void add_rows(const eh_attention_view &a, const eh_heads_view &to, in
         }
 }
 
+// The two queries that a lane has part in, g and g + 8 of its warp's.
+struct lane_queries {
+    int i[2]; // in the segment
+    bool exists[2];
+    int64_t rows[2];
+    int seen[2]; // keys
+};
+
+__device__ lane_queries queries_of_lane(const eh_attention_view &a, const eh_segment_view &s, const lane_place &at,
+                                        int first)
+{
+    lane_queries own;
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        own.i[r] = first + at.row + 8 * r;
+        own.exists[r] = own.i[r] < s.query_count;
+        own.rows[r] = static_cast<int64_t>(s.query_begin) + own.i[r];
+        own.seen[r] = own.exists[r] ? eh_seen_keys(a, s, own.i[r]) : 0;
+    }
+    return own;
+}
+
 // 4 flops a pair and element. Grid: blocks of queries, heads, segments.
 template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor_forward_kernel(eh_attention_view a)
 {
@@ -169,12 +191,9 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
     if (first >= s.query_count)
         return;
     const lane_place at = place_of_lane();
-    const int i[2] = {first + at.row, first + at.row + 8};
-    const bool exists[2] = {i[0] < s.query_count, i[1] < s.query_count};
-    const int64_t rows[2] = {static_cast<int64_t>(s.query_begin) + i[0], static_cast<int64_t>(s.query_begin) + i[1]};
-    const int seen[2] = {exists[0] ? eh_seen_keys(a, s, i[0]) : 0, exists[1] ? eh_seen_keys(a, s, i[1]) : 0};
+    const lane_queries own = queries_of_lane(a, s, at, first);
     uint32_t q[size / 16][4];
-    load_fragments<size>(a, a.query, head, exists, rows, at.t, q);
+    load_fragments<size>(a, a.query, head, own.exists, own.rows, at.t, q);
     float mixed[size / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
     const int keys = block_keys(a, s, first);
     for (int key = 0; key < keys; key += tile) {
@@ -189,7 +208,7 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
 #pragma unroll
             for (int c = 0; c < 4; c++) {
                 const int j = key + 8 * n + 2 * at.t + c % 2;
-                p[n][c] = j < seen[c / 2] ? eh_pair_score(a, s, head, i[c / 2], j, p[n][c]) : -INFINITY;
+                p[n][c] = j < own.seen[c / 2] ? eh_pair_score(a, s, head, own.i[c / 2], j, p[n][c]) : -INFINITY;
                 high[c / 2] = fmaxf(high[c / 2], p[n][c]);
             }
 #pragma unroll
@@ -203,9 +222,9 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
 #pragma unroll
             for (int c = 0; c < 4; c++) {
                 const int j = key + 8 * n + 2 * at.t + c % 2;
-                const float share = j < seen[c / 2] ? expf(p[n][c] - top[c / 2]) : 0.0f;
+                const float share = j < own.seen[c / 2] ? expf(p[n][c] - top[c / 2]) : 0.0f;
                 more[c / 2] += share;
-                p[n][c] = j < seen[c / 2] ? share * eh_pair_factor(a, rows[c / 2], head, j) : 0.0f;
+                p[n][c] = j < own.seen[c / 2] ? share * eh_pair_factor(a, own.rows[c / 2], head, j) : 0.0f;
             }
 #pragma unroll
         for (int r = 0; r < 2; r++) sum[r] = sum[r] * shrink[r] + eh_row_sum(more[r]);
@@ -220,24 +239,13 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
 #pragma unroll
         for (int c = 0; c < 4; c++) {
             const int e = 8 * n + 2 * at.t + c % 2, r = c / 2;
-            if (exists[r] && e < a.head_size)
-                eh_store(a.output.data, start_of(a.output, rows[r], head) + e,
+            if (own.exists[r] && e < a.head_size)
+                eh_store(a.output.data, start_of(a.output, own.rows[r], head) + e,
                          sum[r] > 0 ? mixed[n][c] / sum[r] : mixed[n][c]);
         }
     for (int r = 0; r < 2; r++)
-        if (exists[r] && at.t == 0 && a.log_sum_exp != nullptr)
-            a.log_sum_exp[rows[r] * a.head_count + head] = seen[r] > 0 ? top[r] + logf(sum[r]) : -INFINITY;
-}
-
-// A pair's probability, times its dropout factor, and its score's gradient: p (d grad_output.v - delta).
-__device__ void pair_gradient(const eh_attention_view &a, const eh_segment_view &s, int head, int i, int j,
-                              float product, float grad_product, float *dropped, float *grad_score)
-{
-    const int64_t row = static_cast<int64_t>(s.query_begin) + i, at = row * a.head_count + head;
-    const float p = expf(eh_pair_score(a, s, head, i, j, product) - a.log_sum_exp[at]);
-    const float factor = eh_pair_factor(a, row, head, j);
-    *dropped = p * factor;
-    *grad_score = p * (factor * grad_product - a.delta[at]);
+        if (own.exists[r] && at.t == 0 && a.log_sum_exp != nullptr)
+            a.log_sum_exp[own.rows[r] * a.head_count + head] = own.seen[r] > 0 ? top[r] + logf(sum[r]) : -INFINITY;
 }
 
 // 6 flops a pair and element. Grid: blocks of queries, heads, segments.
@@ -254,13 +262,10 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
     if (first >= s.query_count)
         return;
     const lane_place at = place_of_lane();
-    const int i[2] = {first + at.row, first + at.row + 8};
-    const bool exists[2] = {i[0] < s.query_count, i[1] < s.query_count};
-    const int64_t rows[2] = {static_cast<int64_t>(s.query_begin) + i[0], static_cast<int64_t>(s.query_begin) + i[1]};
-    const int seen[2] = {exists[0] ? eh_seen_keys(a, s, i[0]) : 0, exists[1] ? eh_seen_keys(a, s, i[1]) : 0};
+    const lane_queries own = queries_of_lane(a, s, at, first);
     uint32_t q[size / 16][4], grad[size / 16][4];
-    load_fragments<size>(a, a.query, head, exists, rows, at.t, q);
-    load_fragments<size>(a, a.grad_output, head, exists, rows, at.t, grad);
+    load_fragments<size>(a, a.query, head, own.exists, own.rows, at.t, q);
+    load_fragments<size>(a, a.grad_output, head, own.exists, own.rows, at.t, grad);
     float sums[size / 8][4] = {};
     const int keys = block_keys(a, s, first);
     for (int key = 0; key < keys; key += tile) {
@@ -277,17 +282,18 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
             for (int c = 0; c < 4; c++) {
                 const int j = key + 8 * n + 2 * at.t + c % 2;
                 float dropped = 0, grad_score = 0;
-                if (j < seen[c / 2])
-                    pair_gradient(a, s, head, i[c / 2], j, p[n][c], grad_p[n][c], &dropped, &grad_score);
+                if (j < own.seen[c / 2])
+                    eh_pair_gradient(a, s, head, own.i[c / 2], j, p[n][c], grad_p[n][c], &dropped, &grad_score);
                 p[n][c] = grad_score;
             }
         add_times_tile<size, bf16>(p, keys_turned, at, sums);
     }
-    add_rows<size>(a, a.grad_query, head, exists, rows, at.t, a.scale, sums);
+    add_rows<size>(a, a.grad_query, head, own.exists, own.rows, at.t, a.scale, sums);
 }
 
-// 8 flops a pair and element; 240 registers at heads of 128. Own keys: grid blocks of keys, heads, segments. A prefix
-// (prefix_count > 0): grid blocks of it, heads, 1; the block goes through all segments that share it, in order.
+// 8 flops a pair and element; at heads of 128 it takes all 255 registers and a dozen words more. Own keys: grid blocks
+// of keys, heads, segments. A prefix (prefix_count > 0): grid blocks of it, heads, 1; the block goes through all
+// segments that share it, in order.
 template <int size, bool bf16>
 __global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a, int prefix_begin, int prefix_count)
 {
@@ -337,7 +343,7 @@ __global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a
                     const int i = first + 8 * n + 2 * at.t + c % 2;
                     float dropped = 0, grad_score = 0;
                     if (exists[c / 2] && i < s.query_count && j[c / 2] < eh_seen_keys(a, s, i))
-                        pair_gradient(a, s, head, i, j[c / 2], p[n][c], grad_p[n][c], &dropped, &grad_score);
+                        eh_pair_gradient(a, s, head, i, j[c / 2], p[n][c], grad_p[n][c], &dropped, &grad_score);
                     p[n][c] = dropped;
                     grad_p[n][c] = grad_score;
                 }
@@ -354,19 +360,11 @@ unsigned blocks_of(int rows)
     return static_cast<unsigned>((rows + block_rows - 1) / block_rows);
 }
 
-unsigned segments_from(const eh_attention_view &a, int64_t first)
-{
-    const int64_t left = a.segment_count - first;
-    return static_cast<unsigned>(left < eh_segments_a_launch ? left : eh_segments_a_launch);
-}
-
 template <int size, bool bf16> eh_status forward(eh_backend *backend, eh_attention_view a, eh_attention_size longest)
 {
-    const int64_t count = a.segment_count;
-    for (int64_t first = 0; first < count;
-         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
+    for (int64_t first = 0; first < a.segment_count; eh_next_segments(&a, &first)) {
         LAUNCH((tensor_forward_kernel<size, bf16>),
-               dim3(blocks_of(longest.queries), static_cast<unsigned>(a.head_count), segments_from(a, first)),
+               dim3(blocks_of(longest.queries), static_cast<unsigned>(a.head_count), eh_segments_from(a, first)),
                dim3(threads), 0, eh_cuda(backend)->stream, a);
         EH_CUDA(cudaGetLastError());
     }
@@ -380,9 +378,8 @@ eh_status backward(eh_backend *backend, const eh_attention_view &whole, const eh
     const cudaStream_t stream = eh_cuda(backend)->stream;
     const unsigned heads = static_cast<unsigned>(whole.head_count);
     eh_attention_view a = whole;
-    for (int64_t first = 0; first < whole.segment_count;
-         first += eh_segments_a_launch, a.segments += EH_SEGMENT_WORDS * eh_segments_a_launch) {
-        const unsigned segments = segments_from(whole, first);
+    for (int64_t first = 0; first < whole.segment_count; eh_next_segments(&a, &first)) {
+        const unsigned segments = eh_segments_from(whole, first);
         LAUNCH((tensor_query_kernel<size, bf16>), dim3(blocks_of(longest.queries), heads, segments), dim3(threads), 0,
                stream, a);
         EH_CUDA(cudaGetLastError());

@@ -80,9 +80,13 @@ static eh_status open_device(eh_backend *backend, eh_cuda_state *state)
     EH_CUDA(cudaEventCreateWithFlags(&state->copied, cudaEventDisableTiming));
     EH_CUBLAS(cublasCreate(&state->blas));
     EH_CUBLAS(cublasSetStream(state->blas, state->stream));
+    // Parts of a sum are put together in fp32 even where the result has 16 bits.
+    EH_CUBLAS(cublasSetMathMode(state->blas, CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION));
     EH_CUBLAS(cublasLtCreate(&state->blas_lt));
     eh_cuda_arena_begin(&state->arena);
-    EH_TRY(eh_cuda_arena_take(&state->arena, eh_cuda_lt_workspace_bytes, "cuBLAS", &state->lt_workspace));
+    // What cuBLAS's own workspace has: 32 MiB from Hopper on, whose algorithms split sums more.
+    state->lt_workspace_bytes = static_cast<size_t>(state->capability >= 90 ? 32 : 4) << 20;
+    EH_TRY(eh_cuda_arena_take(&state->arena, state->lt_workspace_bytes, "cuBLAS", &state->lt_workspace));
     for (int i = 0; i < EH_CUDA_STAGING_SLOTS; i++) {
         EH_CUDA(cudaMallocHost(reinterpret_cast<void **>(&state->staging[i]), EH_CUDA_STAGING_BYTES));
         EH_CUDA(cudaEventCreateWithFlags(&state->staged[i], cudaEventDisableTiming));
@@ -147,7 +151,8 @@ eh_status eh_cuda_copy_in(eh_cuda_state *state, const void *host, void *device, 
     return eh_cuda_order(state->copies, state->copied, state->stream);
 }
 
-// One chunk ahead: while the host reads a slot, the next one fills.
+// One chunk ahead: while the host reads a slot, the next one fills. An upload that still reads a slot is before it in
+// the copying stream.
 eh_status eh_cuda_copy_out(eh_cuda_state *state, const void *device, void *host, size_t bytes)
 {
     EH_TRY(eh_cuda_order(state->stream, state->computed, state->copies));
@@ -156,7 +161,6 @@ eh_status eh_cuda_copy_out(eh_cuda_state *state, const void *device, void *host,
         for (; begun < bytes && begun < done + 2 * EH_CUDA_STAGING_BYTES; begun += EH_CUDA_STAGING_BYTES) {
             const size_t part = bytes - begun < EH_CUDA_STAGING_BYTES ? bytes - begun : EH_CUDA_STAGING_BYTES;
             const int slot = static_cast<int>(begun / EH_CUDA_STAGING_BYTES % EH_CUDA_STAGING_SLOTS);
-            EH_CUDA(cudaEventSynchronize(state->staged[slot])); // an upload may still read it
             EH_CUDA(cudaMemcpyAsync(state->staging[slot], static_cast<const char *>(device) + begun, part,
                                     cudaMemcpyDeviceToHost, state->copies));
             EH_CUDA(cudaEventRecord(state->staged[slot], state->copies));

@@ -21,7 +21,8 @@
 struct eh_cuda_lt_plan {
     int64_t m, n, k;
     bool transpose_a, transpose_b, has_bias, activates;
-    eh_dtype input_type, output_type, bias_type;
+    eh_dtype input_type, output_type;
+    uint32_t a_alignment, b_alignment, y_alignment; // what the operands' addresses are multiples of, at most 256
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, y;
     cublasLtMatmulAlgo_t algorithm;
@@ -38,6 +39,7 @@ struct eh_cuda_state {
     cublasHandle_t blas;
     cublasLtHandle_t blas_lt;
     void *lt_workspace;
+    size_t lt_workspace_bytes;
     std::vector<eh_cuda_lt_plan> *lt_plans;
     // Pinned memory through which host data goes, so that copies are asynchronous; a slot is free once its event
     // passed.
@@ -57,7 +59,6 @@ struct eh_cuda_state {
     } buckets[4];
     int bucket_table_count;
 };
-constexpr size_t eh_cuda_lt_workspace_bytes = static_cast<size_t>(4) << 20;
 
 eh_status eh_cuda_failure(cudaError_t error, const char *call, const char *file, int line);
 eh_status eh_cublas_failure(cublasStatus_t error, const char *call, const char *file, int line);

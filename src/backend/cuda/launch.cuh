@@ -8,6 +8,15 @@
 
 #include <cuda_runtime.h>
 
+#include <cstdint>
+
+// The most blocks along a grid's y and z. The emulated device has fewer, so that small shapes go in several launches.
+#ifdef CUDAEMU
+constexpr int64_t eh_largest_grid_y = cudaemu::largest_grid_y;
+#else
+constexpr int64_t eh_largest_grid_y = 65535;
+#endif
+
 #ifdef CUDAEMU
 #define LAUNCH(kernel, grid, block, shared, stream, ...) \
     cudaemu::launch_kernel(#kernel, kernel, grid, block, shared, stream, __VA_ARGS__)

@@ -58,9 +58,21 @@ __global__ void pull_kernel(float strength, eh_array weights, eh_array anchor, e
     }
 }
 
+// The sum over a block's threads, as a tree of halves; it is in partial[0].
+__device__ void sum_of_block(double *partial, int t, double own)
+{
+    partial[t] = own;
+    __syncthreads();
+    for (int step = eh_block_threads / 2; step > 0; step /= 2) {
+        if (t < step)
+            partial[t] += partial[t + step];
+        __syncthreads();
+    }
+}
+
 constexpr int64_t norm_block = 4096;
 
-// A block of threads per 4096 elements; the halves of the block are added as a tree. Bytes: one read; two double
+// A block of threads per 4096 elements. Bytes: one read; two double
 // operations for 4 bytes, which a T4 (1/32 of its fp32 rate) does at a third of its bandwidth, others in its shadow.
 __global__ void squares_kernel(eh_array x, int64_t n, double *sums)
 {
@@ -74,13 +86,7 @@ __global__ void squares_kernel(eh_array x, int64_t n, double *sums)
 #pragma unroll
         for (int j = 0; j < 8; j++) sum += static_cast<double>(value.v[j]) * static_cast<double>(value.v[j]);
     }
-    partial[t] = sum;
-    __syncthreads();
-    for (int step = eh_block_threads / 2; step > 0; step /= 2) {
-        if (t < step)
-            partial[t] += partial[t + step];
-        __syncthreads();
-    }
+    sum_of_block(partial, t, sum);
     if (t == 0)
         sums[blockIdx.x] = partial[0];
 }
@@ -92,13 +98,7 @@ __global__ void sums_kernel(const double *sums, int64_t count, double *total)
     const int t = static_cast<int>(threadIdx.x);
     double sum = 0;
     for (int64_t i = t; i < count; i += eh_block_threads) sum += sums[i];
-    partial[t] = sum;
-    __syncthreads();
-    for (int step = eh_block_threads / 2; step > 0; step /= 2) {
-        if (t < step)
-            partial[t] += partial[t + step];
-        __syncthreads();
-    }
+    sum_of_block(partial, t, sum);
     if (t == 0)
         *total = partial[0];
 }

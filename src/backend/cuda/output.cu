@@ -10,7 +10,6 @@ namespace
 {
 
 constexpr int64_t block_bytes = 64 << 20; // of fp32 logits at a time
-constexpr int64_t grid_rows = 32768;      // of a grid whose y is rows
 
 // Running maximum and sum of exponentials of each row (Milakov & Gimelshein 2018), and the target's logit: a block per
 // row, one pass. Bytes: the logits read once; expect 80 %.
@@ -252,8 +251,8 @@ static eh_status backward_of_block(eh_backend *backend, const eh_output_layer *l
     EH_TRY(weight_rows(backend, layer, p, first, words, &rows));
     EH_TRY(logits_of_block(backend, layer, p, rows, words));
     const unsigned parts = eh_grid_for(state, (words + 7) / 8).x;
-    for (int64_t row = 0; row < p.rows; row += grid_rows) { // a grid has at most 65535 rows
-        const int64_t rows_here = p.rows - row < grid_rows ? p.rows - row : grid_rows;
+    for (int64_t row = 0; row < p.rows; row += eh_largest_grid_y) { // rows are along the grid's y
+        const int64_t rows_here = p.rows - row < eh_largest_grid_y ? p.rows - row : eh_largest_grid_y;
         eh_array part = grads;
         part.data = static_cast<char *>(grads.data) + static_cast<size_t>(row * words) * eh_dtype_bytes(p.type);
         LAUNCH(grad_logits_kernel, dim3(parts, static_cast<unsigned>(rows_here)), dim3(eh_block_threads), 0,

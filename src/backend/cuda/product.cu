@@ -64,7 +64,45 @@ void forget(eh_cuda_lt_plan *plan)
     cublasLtMatmulDescDestroy(plan->operation);
 }
 
-eh_status describe(eh_cuda_state *state, eh_cuda_lt_plan *plan)
+// Where the operation finds the bias and keeps what it activates, as far as it has them.
+eh_status point_at(const eh_cuda_lt_plan *plan, const void *bias, void *kept)
+{
+    if (plan->has_bias)
+        EH_CUBLAS(
+            cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
+    if (plan->activates)
+        EH_CUBLAS(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &kept,
+                                                 sizeof kept));
+    return EH_OK;
+}
+
+// What an algorithm must do without: more workspace, addresses that are rounder than these, and sums that are put
+// together in y's type, for y may have 16 bits.
+cublasStatus_t set_limits(const eh_cuda_state *state, const eh_cuda_lt_plan *plan,
+                          cublasLtMatmulPreference_t preference)
+{
+    const size_t workspace = state->lt_workspace_bytes;
+    const uint32_t scheme = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t attribute;
+        const void *value;
+        size_t bytes;
+    } limits[] = {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace, sizeof workspace},
+                  {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &scheme, sizeof scheme},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &plan->b_alignment, sizeof plan->b_alignment},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, &plan->a_alignment, sizeof plan->a_alignment},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &plan->y_alignment, sizeof plan->y_alignment},
+                  {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &plan->y_alignment, sizeof plan->y_alignment}};
+    for (const auto &limit : limits) {
+        const cublasStatus_t error =
+            cublasLtMatmulPreferenceSetAttribute(preference, limit.attribute, limit.value, limit.bytes);
+        if (error != CUBLAS_STATUS_SUCCESS)
+            return error;
+    }
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+eh_status describe(eh_cuda_state *state, const void *bias, void *kept, eh_cuda_lt_plan *plan)
 {
     const cublasOperation_t of_b = plan->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
                             of_a = plan->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
@@ -85,6 +123,7 @@ eh_status describe(eh_cuda_state *state, eh_cuda_lt_plan *plan)
         EH_CUBLAS(
             cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &stride, sizeof stride));
     }
+    EH_TRY(point_at(plan, bias, kept)); // the choice may depend on them
     EH_CUBLAS(cublasLtMatrixLayoutCreate(&plan->b, input, plan->transpose_b ? k : n, plan->transpose_b ? n : k,
                                          plan->transpose_b ? plan->k : plan->n));
     EH_CUBLAS(cublasLtMatrixLayoutCreate(&plan->a, input, plan->transpose_a ? m : k, plan->transpose_a ? k : m,
@@ -94,9 +133,7 @@ eh_status describe(eh_cuda_state *state, eh_cuda_lt_plan *plan)
     EH_CUBLAS(cublasLtMatmulPreferenceCreate(&preference));
     cublasLtMatmulHeuristicResult_t found = {};
     int count = 0;
-    const size_t workspace = eh_cuda_lt_workspace_bytes;
-    cublasStatus_t error = cublasLtMatmulPreferenceSetAttribute(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-                                                                &workspace, sizeof workspace);
+    cublasStatus_t error = set_limits(state, plan, preference);
     if (error == CUBLAS_STATUS_SUCCESS)
         error = cublasLtMatmulAlgoGetHeuristic(state->blas_lt, operation, plan->b, plan->a, plan->y, plan->y,
                                                preference, 1, &found, &count);
@@ -110,49 +147,56 @@ bool same(const eh_cuda_lt_plan &x, const eh_cuda_lt_plan &y)
 {
     return x.m == y.m && x.n == y.n && x.k == y.k && x.transpose_a == y.transpose_a && x.transpose_b == y.transpose_b &&
            x.has_bias == y.has_bias && x.activates == y.activates && x.input_type == y.input_type &&
-           x.output_type == y.output_type;
+           x.output_type == y.output_type && x.a_alignment == y.a_alignment && x.b_alignment == y.b_alignment &&
+           x.y_alignment == y.y_alignment;
 }
 
-eh_status find_plan(eh_cuda_state *state, const eh_cuda_lt_plan &wanted, const eh_cuda_lt_plan **plan)
+eh_status find_plan(eh_cuda_state *state, const eh_cuda_lt_plan &wanted, const void *bias, void *kept,
+                    const eh_cuda_lt_plan **plan)
 {
     if (state->lt_plans == nullptr)
         state->lt_plans = new std::vector<eh_cuda_lt_plan>();
     for (const eh_cuda_lt_plan &known : *state->lt_plans)
         if (same(known, wanted)) {
             *plan = &known;
-            return EH_OK;
+            return point_at(&known, bias, kept);
         }
     if (state->lt_plans->size() == most_plans) {
         for (eh_cuda_lt_plan &old : *state->lt_plans) forget(&old);
         state->lt_plans->clear();
     }
     eh_cuda_lt_plan fresh = wanted;
-    EH_TRY(describe(state, &fresh));
+    EH_TRY(describe(state, bias, kept, &fresh));
     state->lt_plans->push_back(fresh);
     *plan = &state->lt_plans->back();
     return EH_OK;
 }
 
+// The power of two that an address is a multiple of, up to what cublasLt asks about.
+uint32_t alignment_of(const void *address)
+{
+    uint32_t alignment = 256;
+    while (reinterpret_cast<uintptr_t>(address) % alignment != 0) alignment /= 2;
+    return alignment;
+}
+
 // One product by cublasLt; *done false: it can't.
-eh_status by_lt(eh_cuda_state *state, const eh_cuda_lt_plan &wanted, const eh_product *product, const eh_tensor &a,
+eh_status by_lt(eh_cuda_state *state, eh_cuda_lt_plan wanted, const eh_product *product, const eh_tensor &a,
                 const eh_tensor &b, const void *bias, const eh_tensor &y, const eh_tensor *activated, bool *done)
 {
     const eh_cuda_lt_plan *plan = nullptr;
-    EH_TRY(find_plan(state, wanted, &plan));
+    void *kept = eh_tensor_address(&y), *result = activated != nullptr ? eh_tensor_address(activated) : kept;
+    wanted.a_alignment = alignment_of(eh_tensor_address(&a));
+    wanted.b_alignment = alignment_of(eh_tensor_address(&b));
+    wanted.y_alignment = alignment_of(result);
+    EH_TRY(find_plan(state, wanted, bias, kept, &plan));
     *done = plan->usable;
     if (!plan->usable)
         return EH_OK;
     const float alpha = product->alpha == 0 ? 1.0f : product->alpha, beta = product->mode == EH_ADD ? 1.0f : 0.0f;
-    void *kept = eh_tensor_address(&y), *result = activated != nullptr ? eh_tensor_address(activated) : kept;
-    if (bias != nullptr)
-        EH_CUBLAS(
-            cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias));
-    if (activated != nullptr)
-        EH_CUBLAS(cublasLtMatmulDescSetAttribute(plan->operation, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &kept,
-                                                 sizeof kept));
     EH_CUBLAS(cublasLtMatmul(state->blas_lt, plan->operation, &alpha, eh_tensor_address(&b), plan->b,
                              eh_tensor_address(&a), plan->a, &beta, result, plan->y, result, plan->y, &plan->algorithm,
-                             state->lt_workspace, eh_cuda_lt_workspace_bytes, state->stream));
+                             state->lt_workspace, state->lt_workspace_bytes, state->stream));
     return EH_OK;
 }
 
@@ -236,7 +280,7 @@ eh_status with_epilogue(eh_backend *backend, const eh_product *product, setting 
     wanted.output_type = s->y.dtype;
     eh_tensor bias = product->bias;
     size_t next = s->next;
-    if (has_bias && bias.dtype != s->y.dtype) // in y's type, as cublasLt wants it
+    if (has_bias && (bias.dtype != s->y.dtype || !on_vectors(&bias, 8))) // as cublasLt wants it: like y, in its place
         EH_TRY(converted(backend, &product->bias, s->y.dtype, &s->scratch, &next, &bias));
     return by_lt(eh_cuda(backend), wanted, product, s->a, s->b, has_bias ? eh_tensor_address(&bias) : nullptr, s->y,
                  activated, done);
