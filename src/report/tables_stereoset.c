@@ -26,21 +26,39 @@ static int64_t null_of(const eh_metric_results *metric, int64_t figure, const ch
     return -1;
 }
 
-// A row for each rule that answers without reading, of the tasks: what the scores above are to be compared with.
+// Of the rules that answer without reading, the one whose ICAT is best; NULL if there is none.
+static const char *best_null(const eh_metric_results *metric, const int64_t figures[4])
+{
+    const char *best = NULL;
+    double highest = -INFINITY;
+    for (int64_t f = 0; f < metric->figure_count; f++) {
+        const eh_estimate *estimate = eh_results_estimate(metric, metric->first_phase, f);
+        if (figures[2] >= 0 && eh_is_null_of(metric, f, figures[2]) && estimate != NULL && estimate->value > highest) {
+            highest = estimate->value;
+            best = metric->figures[f].null_picker;
+        }
+    }
+    return best;
+}
+
+// What the scores above are to be compared with: of a task a row for each rule that answers without reading, elsewhere
+// for the best of them.
 static eh_status add_null_rows(eh_table *table, const eh_report_run *run, const eh_metric_results *metric,
                                const int64_t figures[4], const char *scope)
 {
     const bool is_task = strcmp(scope, "all") == 0 || !(eh_scope_is_bias_type(scope) || strchr(scope, '/') != NULL);
-    for (int64_t f = 0; f < metric->figure_count && is_task; f++) {
+    const char *best = is_task ? NULL : best_null(metric, figures);
+    for (int64_t f = 0; f < metric->figure_count; f++) {
         const char *null_picker = metric->figures[f].null_picker;
         const eh_estimate *estimate = eh_results_estimate(metric, metric->first_phase, f);
         eh_cell *cells;
-        if (!eh_is_null_of(metric, f, figures[1]) || estimate == NULL || !isfinite(estimate->value))
+        if (!eh_is_null_of(metric, f, figures[1]) || estimate == NULL || !isfinite(estimate->value) ||
+            (!is_task && (best == NULL || strcmp(null_picker, best) != 0)))
             continue;
         EH_TRY(eh_table_add_row(table, &cells));
         EH_TRY(eh_cell_set_text(&cells[0], "%s", run->results->name));
         EH_TRY(eh_cell_set_text(&cells[1], "%s", scope_title(scope)));
-        EH_TRY(eh_cell_set_text(&cells[2], "null: %s", null_picker));
+        EH_TRY(eh_cell_set_text(&cells[2], is_task ? "null: %s" : "best null: %s", null_picker));
         for (int i = 0; i < 4 && 3 + i < table->column_count - 1; i++) {
             const int64_t null = i == 3 ? -1 : null_of(metric, figures[i], null_picker);
             EH_TRY(eh_cell_set_figure(metric, metric->first_phase, null, &cells[3 + i]));

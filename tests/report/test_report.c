@@ -93,6 +93,43 @@ static void test_a_run_becomes_tables_and_a_page(void **state)
         free(folder);
 }
 
+// The best of the rules that do not read stands beside each bias type's scores.
+static void test_bias_types_have_their_best_null(void **state)
+{
+    (void)state;
+    char *folder = eh_test_folder_new();
+    eh_job job;
+    make_run(folder, "bbbb", &job);
+    assert_int_equal(make_report(&job), EH_OK);
+    const eh_log log = eh_log_to_stderr("test_report", false);
+    const eh_bootstrap_settings settings = {.replicates = job.report.replicates, .seed = job.seed};
+    eh_results results;
+    assert_int_equal(eh_results_read("again", job.output, &settings, &log, &results), EH_OK);
+    const eh_metric_results *metric = eh_results_metric(&results, "stereoset/likelihood");
+    char *text = eh_test_read(eh_test_path(folder, "tables/by-bias-type.csv"), NULL);
+    int checked = 0;
+    for (const char *at = text; (at = strstr(at, ",best null: ")) != NULL; at++) {
+        const char *line = at, *cell = at + 1;
+        while (line > text && line[-1] != '\n') line--;
+        for (const char *c; (c = memchr(line, ',', (size_t)(at - line))) != NULL;) line = c + 1; // the scope
+        for (int column = 0; column < 11; column++) cell = strchr(cell, ',') + 1; // past LMS and SS, five cells each
+        double best = -INFINITY;
+        for (int64_t f = 0; f < metric->figure_count; f++) {
+            const eh_figure_info *info = &metric->figures[f];
+            if (info->null_picker[0] != '\0' && strcmp(info->name, "stereoset/official-macro/ICAT") == 0 &&
+                strlen(info->scope) == (size_t)(at - line) && strncmp(info->scope, line, (size_t)(at - line)) == 0)
+                best = fmax(best, eh_results_estimate(metric, metric->first_phase, f)->value);
+        }
+        assert_true(fabs(strtod(cell, NULL) - best) < 1e-6);
+        checked++;
+    }
+    assert_true(checked > 3);
+    free(text);
+    eh_results_deinit(&results);
+    eh_job_deinit(&job);
+    eh_test_folder_remove(&folder);
+}
+
 static void test_runs_of_a_sweep_stand_beside_each_other(void **state)
 {
     (void)state;
@@ -246,6 +283,7 @@ int main(int argc, char **argv)
         return 1;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_run_becomes_tables_and_a_page),
+        cmocka_unit_test(test_bias_types_have_their_best_null),
         cmocka_unit_test(test_runs_of_a_sweep_stand_beside_each_other),
         cmocka_unit_test(test_what_was_computed_is_kept),
         cmocka_unit_test(test_equal_digests_before_and_after_are_refused),
