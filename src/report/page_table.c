@@ -158,26 +158,36 @@ static eh_status print_files(const eh_table *table, eh_string *html)
     return EH_OK;
 }
 
-// The first column names the run, or the section: a page of one run does without the first, the second are headings.
-eh_status eh_page_table(const eh_table *table, bool several_runs, eh_string *html)
+static eh_status print_body(const eh_table *table, int64_t begin, eh_string *html)
 {
-    const int64_t begin = table->sections || !several_runs ? 1 : 0;
-    const bool folded = table->long_list;
-    EH_TRY(eh_string_append_text(html,
-                                 folded ? "<details class=\"table\" id=\"table-" : "<div class=\"table\" id=\"table-"));
-    EH_TRY(eh_html_text(table->id, html));
-    EH_TRY(eh_string_append_text(html, folded ? "\"><summary>" : "\"><h3>"));
-    EH_TRY(eh_html_text(table->title, html));
-    if (folded)
-        EH_TRY(eh_string_printf(html, " (%lld rows)", (long long)table->row_count));
-    EH_TRY(eh_string_append_text(html, folded ? "</summary>" : "</h3>"));
     EH_TRY(eh_string_append_text(html, "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\""));
     EH_TRY(eh_html_text(table->title, html));
     EH_TRY(eh_string_append_text(html, "\"><table role=\"table\" class=\"stack\">"));
     EH_TRY(print_head(table, begin, html));
     EH_TRY(eh_string_append_text(html, "<tbody role=\"rowgroup\">\n"));
     EH_TRY(print_rows(table, begin, html));
-    EH_TRY(eh_string_append_text(html, "</tbody></table></div><p class=\"note\">"));
+    return eh_string_append_text(html, "</tbody></table></div>");
+}
+
+// The first column names the run, or the section: a page of one run does without the first, the second are headings. Of
+// several runs the page would be mostly the longest tables, which are one row after the other of the runs' own pages:
+// their files are named instead.
+eh_status eh_page_table(const eh_table *table, bool several_runs, eh_string *html)
+{
+    enum { MOST_ROWS = 400 };
+    const int64_t begin = table->sections || !several_runs ? 1 : 0;
+    const bool left_out = several_runs && table->row_count > MOST_ROWS, folded = table->long_list && !left_out;
+    EH_TRY(eh_string_append_text(html,
+                                 folded ? "<details class=\"table\" id=\"table-" : "<div class=\"table\" id=\"table-"));
+    EH_TRY(eh_html_text(table->id, html));
+    EH_TRY(eh_string_append_text(html, folded ? "\"><summary>" : "\"><h3>"));
+    EH_TRY(eh_html_text(table->title, html));
+    if (folded || left_out)
+        EH_TRY(eh_string_printf(html, " (%lld rows%s)", (long long)table->row_count, left_out ? ", in its files" : ""));
+    EH_TRY(eh_string_append_text(html, folded ? "</summary>" : "</h3>"));
+    if (!left_out)
+        EH_TRY(print_body(table, begin, html));
+    EH_TRY(eh_string_append_text(html, "<p class=\"note\">"));
     EH_TRY(eh_html_text(table->note, html));
     EH_TRY(print_files(table, html));
     return eh_string_append_text(html, folded ? "</p></details>\n" : "</p></div>\n");

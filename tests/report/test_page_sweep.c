@@ -160,11 +160,38 @@ static void test_many_verdicts_are_a_list_and_a_plane_of_ways(void **state)
     free(made);
 }
 
+// A table of a thousand rows is a file's; on the page of one run it is folded.
+static void test_the_longest_tables_are_left_to_their_files(void **state)
+{
+    (void)state;
+    static const char *const columns[] = {"run", "value"};
+    eh_table long_table;
+    assert_int_equal(eh_table_init("made-up", "Made up", "a note", columns, 2, &long_table), EH_OK);
+    long_table.long_list = true;
+    for (int r = 0; r < 1000; r++) {
+        eh_cell *cells;
+        assert_int_equal(eh_table_add_row(&long_table, &cells), EH_OK);
+        assert_int_equal(eh_cell_set_text(&cells[0], "run"), EH_OK);
+        assert_int_equal(eh_cell_set_text(&cells[1], "%d", r), EH_OK);
+    }
+    for (int several = 0; several < 2; several++) {
+        eh_string html = {0};
+        assert_int_equal(eh_page_table(&long_table, several, &html), EH_OK);
+        assert_int_equal(count_of(html.bytes, "<tr"), several ? 0 : 1001);
+        assert_int_equal(count_of(html.bytes, "<details"), several ? 0 : 1);
+        assert_int_equal(count_of(html.bytes, "(1000 rows, in its files)"), several);
+        assert_int_equal(count_of(html.bytes, "href=\"tables/made-up.csv\""), 1);
+        eh_string_deinit(&html);
+    }
+    eh_table_deinit(&long_table);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_runs_that_differ_in_one_thing_belong_together),
         cmocka_unit_test(test_a_scaling_curve_joins_what_differs_in_size_alone),
+        cmocka_unit_test(test_the_longest_tables_are_left_to_their_files),
         cmocka_unit_test(test_many_verdicts_are_a_list_and_a_plane_of_ways),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
