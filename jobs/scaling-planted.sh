@@ -60,7 +60,7 @@ wide_bases() {
 other_bases() {
     base bloom-128 bloom '{hidden_size: 128, n_layer: 3, n_head: 4}' 5e-3 1
     base t5-64 t5 '{d_model: 64, d_kv: 16, d_ff: 128, num_heads: 4, num_layers: 2, feed_forward_proj: gated-gelu,
-        tie_word_embeddings: false}' 2e-3 2 data.infill.use=train data.gaps.use=train data.rests.use=train \
+        tie_word_embeddings: false}' 2e-3 2 data.{infill,gaps,rests}.use=train data.{infill,gaps,rests}.task=rewrite \
         data.corpus.limit=15000 data.rests.limit=15000
     base bert-64 bert '{hidden_size: 64, num_hidden_layers: 2, num_attention_heads: 4, intermediate_size: 256,
         max_position_embeddings: 128}' 1.5e-3 2 data.ends.use=train train.warmup_steps=500
