@@ -115,13 +115,72 @@ static eh_status choose_items(work *w)
         ++*of_group;
         last = examples->source_rows[i];
         w->total_count++;
-        if (eh_journal_has(w->journal, (int64_t)last))
+        if (w->journal != NULL && eh_journal_has(w->journal, (int64_t)last))
             continue;
         w->costs[w->chosen_count] = cost_of(examples, i);
         w->chosen[w->chosen_count++] = i;
     }
 done:
     eh_free(&group_counts);
+    return status;
+}
+
+// --- What is to be done, for plans --------------------------------------------------------------------------------
+
+static void add_scoring(const eh_requests *requests, eh_evaluation_work *total)
+{
+    int64_t contexts = 0; // they are numbered in the order in which they are first used
+    for (int64_t s = 0; s < requests->sequence_count; s++) {
+        const eh_request_sequence *sequence = &requests->sequences[s];
+        const bool is_again = sequence->context >= 0 && sequence->context < contexts;
+        total->read += (double)(sequence->count - (is_again ? sequence->shared_count : 0) + sequence->decoder_count);
+        total->labels += (double)sequence->label_count;
+        contexts = sequence->context >= contexts ? sequence->context + 1 : contexts;
+    }
+}
+
+static void add_writing(const work *w, eh_requests *requests, eh_evaluation_work *total)
+{
+    const eh_generation generation = eh_item_generation(w->metric, w->setup);
+    const double samples = eh_generation_is_greedy(&generation) ? 1 : (double)generation.samples;
+    total->together = eh_generation_slots(INT64_MAX, generation.slots);
+    for (int64_t p = 0; p < requests->prompt_count; p++) {
+        eh_request_cut_prompt(requests, p, generation.max_new_tokens);
+        total->read += (double)requests->prompts[2 * p + 1];
+        total->written += samples * (double)generation.max_new_tokens;
+    }
+}
+
+eh_status eh_evaluation_work_of(const eh_metric *metric, const eh_metric_setup *setup, const eh_examples *examples,
+                                eh_evaluation_work *total)
+{
+    enum { SAMPLE = 64 };
+    work w = {
+        .metric = metric, .answers = eh_metric_answers(metric, setup->kind), .setup = setup, .examples = examples};
+    eh_requests requests = {0};
+    char *text = NULL;
+    *total = (eh_evaluation_work){.together = 1};
+    eh_status status = choose_items(&w);
+    const int64_t count = w.chosen_count < SAMPLE ? w.chosen_count : SAMPLE;
+    for (int64_t i = 0; i < count && status == EH_OK; i++) {
+        eh_item item;
+        status = eh_item_read(examples, w.chosen[i * w.chosen_count / count], &text, &item);
+        if (status == EH_OK)
+            status = eh_item_requests(metric, setup, &item, &requests);
+        if (status != EH_OK)
+            break;
+        add_scoring(&requests, total);
+        if (w.answers & EH_GENERATIONS)
+            add_writing(&w, &requests, total);
+    }
+    const double share = count > 0 ? (double)w.chosen_count / (double)count : 0;
+    total->read *= share * (w.answers & EH_DIVERGENCES ? 2 : 1);
+    total->labels *= share * (w.answers & EH_DIVERGENCES ? 2 : 1);
+    total->written *= share;
+    total->item_count = w.chosen_count;
+    eh_requests_deinit(&requests);
+    eh_free(&text);
+    work_deinit(&w);
     return status;
 }
 

@@ -34,7 +34,16 @@ typedef struct {
 EH_CHECKED eh_status eh_evaluation_use(const eh_metric *metric, const eh_metric_setup *setup,
                                        const eh_examples *examples, int64_t batch_tokens, int64_t vocab_size,
                                        eh_inference_use *use);
-// The same of a classifier of texts.
+// What an entry makes the model do in all, by a sample of its items: tokens that it reads (a context that candidates
+// share once) and positions whose logits are made, and tokens that it writes at most, `together` texts at a time. A
+// metric that compares two models asks both.
+typedef struct {
+    double read, labels, written;
+    int64_t item_count, together;
+} eh_evaluation_work;
+EH_CHECKED eh_status eh_evaluation_work_of(const eh_metric *metric, const eh_metric_setup *setup,
+                                           const eh_examples *examples, eh_evaluation_work *total);
+// As eh_evaluation_use, of a classifier of texts.
 eh_inference_use eh_classification_use(int64_t batch_tokens);
 // Labels whose logits lie in memory at a time where gaps are filled.
 int64_t eh_fills_logit_rows(int64_t batch_tokens, int64_t vocab_size);

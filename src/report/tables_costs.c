@@ -97,7 +97,8 @@ eh_status eh_tables_add_costs(eh_table_list *list, const eh_report_run *runs, in
     EH_TRY(
         eh_tables_begin(list, "costs", "What it cost, measured and foretold",
                         "Foretold: by evenhand plan for these ranks, before the training began; the time of its steps "
-                        "alone. Memory: of the fullest rank. Weights: those that were trained, of all.",
+                        "alone, of an evaluation that of its products, its texts at their greatest length. Memory: of "
+                        "the fullest rank. Weights: those that were trained, of all.",
                         COLUMNS("run", "step", "trained weights", "ranks", "seconds", "foretold, s", "peak memory, MiB",
                                 "foretold, MiB"),
                         COLUMN_COUNT, &table));

@@ -145,7 +145,7 @@ static eh_status plan_run(const eh_planned_run *run, const eh_model_outline *out
     else
         printf("%s: %lld weights; nothing is trained; products in %s\n", run->job->name,
                (long long)outline->parameter_count, eh_dtype_name(run->device.compute));
-    EH_TRY(eh_plan_evaluation(run, outline, true, &(double){0}));
+    EH_TRY(eh_plan_evaluation(run, outline, true, &(double){0}, &(double){0}));
     eh_plan_print_power(run->job);
     return EH_OK;
 }

@@ -83,9 +83,10 @@ EH_CHECKED eh_status eh_plan_record(const eh_front_options *options, const eh_jo
 
 // --- plan_evaluation.c ---
 // Greatest bytes of a rank that evaluates, over all entries of `evaluate:` and their data sets; 0 without entries.
+// Seconds of all ranks together by the clock, for one model; NaN where a data set is not tokenized yet.
 // `prints`: the line of each that evaluate prints, and whether it fits.
 EH_CHECKED eh_status eh_plan_evaluation(const eh_planned_run *run, const eh_model_outline *outline, bool prints,
-                                        double *bytes);
+                                        double *bytes, double *seconds);
 
 // --- plan_power.c ---
 // The minimal detectable change of SS, for each data set and group whose shards are there.

@@ -93,6 +93,7 @@ check 'a sweep: what can be shown' has "$out" 'change of SS found in 4 of 5 runs
 # --- Evaluations: the plan's line is the one that evaluate prints, and its peak is near ---
 models=('bloom {vocab_size: 20000, hidden_size: 320, n_layer: 3, n_head: 5}' 't5 {vocab_size: 20000, d_model: 320, d_kv: 64, d_ff: 640, num_heads: 5, num_layers: 3, feed_forward_proj: gated-gelu}')
 metrics=('{metric: stereoset, protocol: likelihood, limit: 40}' '{metric: capability, protocol: degeneration, data: text, samples: 16, max_new_tokens: 24, limit: 2}')
+seconds_told() { grep -oP 'tokens read.*: about \K[0-9.e-]+(?= s)' <<<"$out"; }
 for model in "${models[@]}"; do
     for metric in "${metrics[@]}"; do
         for precision in fp32 bf16; do
@@ -106,13 +107,14 @@ precision: $precision
 device: cpu
 batch_tokens: 512
 YAML
+            what="${model%% *}, ${metric:9:10}, $precision"
             rm -rf measured
             run "$EVENHAND_BIN/evenhand-tokenize" measured.yaml
             run "$EVENHAND_BIN/evenhand" plan measured.yaml -n 1
             planned=$(grep -oP 'on (tests|text): \Kweights.*MiB(?=;)' <<<"$out")
+            check "$what: its time is foretold" awk -v t="$(seconds_told)" 'BEGIN { exit !(t > 0) }'
             run "$EVENHAND_BIN/evenhand-evaluate" measured.yaml
             told=$(grep -oP 'memory of a rank for .*: \Kweights.*MiB(?=;)' <<<"$err")
-            what="${model%% *}, ${metric:9:10}, $precision"
             # A model from random weights holds them in fp32 too, which the plan, of a model from a folder, does not.
             check "$what: the plan's line is evaluate's" equal "${planned#*, }" "${told#*, }"
             measured=$(grep -oP 'peak memory: \K[0-9.]+' <<<"$err") predicted=$(grep -oP 'rank, predicted \K[0-9.]+' <<<"$err")
@@ -121,6 +123,18 @@ YAML
         done
     done
 done
+
+# --- The time of an evaluation goes with its items, and with the ranks ---
+sed -i 's/^evaluate:.*/evaluate: [{metric: stereoset, protocol: likelihood, limit: 20}]/' measured.yaml
+run "$EVENHAND_BIN/evenhand-tokenize" measured.yaml
+run "$EVENHAND_BIN/evenhand" plan measured.yaml --gpu h100 -n 1
+twenty=$(seconds_told)
+sed -i 's/limit: 20/limit: 40/' measured.yaml
+run "$EVENHAND_BIN/evenhand" plan measured.yaml --gpu h100 -n 1
+forty=$(seconds_told)
+run "$EVENHAND_BIN/evenhand" plan measured.yaml --gpu h100 -n 2
+check "20 items $twenty s, 40 items $forty s, on two ranks $(seconds_told) s" awk -v a="$twenty" -v b="$forty" -v c="$(seconds_told)" '
+    BEGIN { exit !(a > 0 && b > 1.8 * a && b < 2.2 * a && c > 0.49 * b && c < 0.51 * b) }'
 
 run "$EVENHAND_BIN/evenhand" plan job.yaml --gpu t4 -n 1
 check 'a t4 computes in fp32 if told so' has "$out" 'products in fp32'
