@@ -11,28 +11,6 @@
 
 // --- Which layers ------------------------------------------------------------------------------------------------
 
-static bool is_linear(const eh_slot *slot)
-{
-    switch (slot->role) {
-    case EH_ATTENTION_QKV:
-    case EH_ATTENTION_QUERY:
-    case EH_ATTENTION_KEY:
-    case EH_ATTENTION_VALUE:
-    case EH_ATTENTION_OUTPUT:
-    case EH_CROSS_QUERY:
-    case EH_CROSS_KEY:
-    case EH_CROSS_VALUE:
-    case EH_CROSS_OUTPUT:
-    case EH_FEED_INNER:
-    case EH_FEED_GATE:
-    case EH_FEED_OUTPUT:
-    case EH_HEAD_DENSE:
-        return !slot->is_bias;
-    default:
-        return false;
-    }
-}
-
 // "h.0.mlp.dense" fits "dense", "mlp.dense", "h.*.dense" and "all-linear".
 static bool fits(const char *word, const char *module)
 {
@@ -54,7 +32,7 @@ static bool mark(const eh_layout *layout, const char *word, uint8_t *chosen)
     bool any = false;
     for (int64_t p = 0; p < layout->own_count; p++) {
         char module[256];
-        if (!is_linear(&layout->slots[p]))
+        if (!eh_slot_is_linear(&layout->slots[p]))
             continue;
         module_of(layout->parameters[p].name, module);
         if (fits(word, module)) {
@@ -77,7 +55,7 @@ static eh_status choose(const eh_layout *layout, const char *targets, uint8_t *c
             continue;
         char example[256] = "";
         for (int64_t p = 0; p < layout->own_count && example[0] == '\0'; p++)
-            if (is_linear(&layout->slots[p]))
+            if (eh_slot_is_linear(&layout->slots[p]))
                 module_of(layout->parameters[p].name, example);
         return eh_error(EH_INPUT,
                         "train.lora_targets: '%s' fits no linear layer of this model: names or ends of names, such as "

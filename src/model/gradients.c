@@ -6,27 +6,9 @@
 static bool is_written_whole(const eh_model *model, int64_t p)
 {
     const eh_slot *slot = &model->layout.slots[p];
-    switch (slot->role) {
-    case EH_ATTENTION_QKV:
-    case EH_ATTENTION_QUERY:
-    case EH_ATTENTION_KEY:
-    case EH_ATTENTION_VALUE:
-    case EH_ATTENTION_OUTPUT:
-    case EH_CROSS_QUERY:
-    case EH_CROSS_KEY:
-    case EH_CROSS_VALUE:
-    case EH_CROSS_OUTPUT:
-    case EH_FEED_INNER:
-    case EH_FEED_GATE:
-    case EH_FEED_OUTPUT:
-    case EH_HEAD_DENSE:
-    case EH_OUTPUT:
-        return !slot->is_bias;
-    case EH_TOKEN_EMBEDDING: // the output layer comes first, and the embedding's rows are added
+    if (slot->role == EH_TOKEN_EMBEDDING) // the output layer comes first, and the embedding's rows are added
         return model->t.tied && model->t.label_count == 0;
-    default:
-        return false;
-    }
+    return eh_slot_is_linear(slot) || (slot->role == EH_OUTPUT && !slot->is_bias);
 }
 
 eh_status eh_model_clear_gradients(eh_model *model)

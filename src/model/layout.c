@@ -232,6 +232,28 @@ void eh_layout_deinit(eh_layout *layout)
     *layout = (eh_layout){0};
 }
 
+bool eh_slot_is_linear(const eh_slot *slot)
+{
+    switch (slot->role) {
+    case EH_ATTENTION_QKV:
+    case EH_ATTENTION_QUERY:
+    case EH_ATTENTION_KEY:
+    case EH_ATTENTION_VALUE:
+    case EH_ATTENTION_OUTPUT:
+    case EH_CROSS_QUERY:
+    case EH_CROSS_KEY:
+    case EH_CROSS_VALUE:
+    case EH_CROSS_OUTPUT:
+    case EH_FEED_INNER:
+    case EH_FEED_GATE:
+    case EH_FEED_OUTPUT:
+    case EH_HEAD_DENSE:
+        return !slot->is_bias;
+    default:
+        return false;
+    }
+}
+
 int64_t eh_layout_matrix_count(const eh_layout *layout, bool trained)
 {
     int64_t count = 0;

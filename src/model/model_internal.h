@@ -44,6 +44,8 @@ EH_CHECKED eh_status eh_layout_add(eh_layout *layout, const eh_parameter *parame
 void eh_layout_deinit(eh_layout *layout);
 // Says which parameters of the table train. EH_INPUT if a word fits none.
 EH_CHECKED eh_status eh_layout_freeze(const char *learning, eh_layout *layout);
+// The weight (no bias) of a linear layer but the output layer, which may be the embedding.
+bool eh_slot_is_linear(const eh_slot *slot);
 // Elements of the matrices that each token is multiplied with: no embeddings, no output layer; or of those of them that
 // have gradients.
 int64_t eh_layout_matrix_count(const eh_layout *layout, bool trained);

@@ -111,27 +111,56 @@ static bool is_field_empty(const char *record, int64_t column)
     return *record == ',' || *record == '\n' || *record == '\0';
 }
 
+// The header with most columns of all runs' tables of that name.
+static eh_status widest_header(const eh_sweep *sweep, const char *name, eh_string *header)
+{
+    int64_t most = 0;
+    eh_status status = EH_OK;
+    for (int64_t i = 0; i < sweep->run_count && status == EH_OK; i++) {
+        char path[4096], *line = NULL;
+        size_t room = 0;
+        int64_t columns = 1;
+        snprintf(path, sizeof path, "%s/tables/%s", sweep->runs[i].job.output, name);
+        FILE *file = fopen(path, "rb");
+        if (file == NULL)
+            continue;
+        const bool is_there = getline(&line, &room, file) > 0;
+        fclose(file);
+        if (is_there) {
+            line[strcspn(line, "\n")] = '\0';
+            for (const char *at = line + field_size(line); *at == ','; at += 1 + field_size(at + 1)) columns++;
+        }
+        if (is_there && columns > most) {
+            most = columns;
+            eh_string_clear(header);
+            status = eh_string_append_text(header, line);
+        }
+        free(line);
+    }
+    return status;
+}
+
 // Six of ten lines of figures.csv are what the null pickers would have scored; a third of a gigabyte of them in a sweep
 // of 46 runs serves nobody, and each run's own file has them.
 static eh_status merge_table(const eh_sweep *sweep, const char *name)
 {
     eh_string merged = {0}, text = {0}, path = {0}, header = {0};
-    bool has_run = false; // a column of the table's own, which says what the prefix says
-    int64_t null_picker = -1;
+    bool has_run; // a column of the table's own, which says what the prefix says
+    int64_t null_picker;
     eh_status status = EH_OK;
+    EH_TRY_OR(done, widest_header(sweep, name, &header));
+    if (header.size == 0)
+        goto done;
+    EH_TRY_OR(done, add_prefix(sweep, NULL, &merged));
+    has_run = column_of(header.bytes, "run", strlen("run")) == 0;
+    null_picker = column_of(header.bytes, "null_picker", strlen("null_picker"));
+    EH_TRY_OR(done, eh_string_printf(&merged, ",%s\n", has_run ? behind_field(header.bytes) : header.bytes));
     for (int64_t i = 0; i < sweep->run_count; i++) {
         const eh_run *run = &sweep->runs[i];
         EH_TRY_OR(done, read_table(run, name, &text));
         if (text.size == 0)
             continue;
         const char *end = record_end(text.bytes);
-        if (header.size == 0) {
-            EH_TRY_OR(done, eh_string_append(&header, text.bytes, (size_t)(end - text.bytes)));
-            EH_TRY_OR(done, add_prefix(sweep, NULL, &merged));
-            has_run = column_of(header.bytes, "run", strlen("run")) == 0;
-            null_picker = column_of(header.bytes, "null_picker", strlen("null_picker"));
-            EH_TRY_OR(done, eh_string_printf(&merged, ",%s\n", has_run ? behind_field(header.bytes) : header.bytes));
-        }
         const bool same =
             header.size == (size_t)(end - text.bytes) && memcmp(header.bytes, text.bytes, header.size) == 0;
         for (const char *at = end; *at != '\0' && at[1] != '\0'; at = end) {

@@ -46,7 +46,7 @@ static eh_status make_result(const eh_stage *stage, eh_step step)
     if (status != EH_OK)
         return status;
     // As the report's own tables begin; with a line of a null picker, or without that column.
-    const char *own = stage->job.train.lr > 0.4 ? "run,value,metric\n\"a model, mine\",3,\"b, c\"\n"
+    const char *own = stage->job.train.lr < 0.4 ? "run,value,metric\n\"a model, mine\",3,\"b, c\"\n"
                                                 : "run,metric,null_picker,value\n\"a model, mine\",\"b, c\",,1\n"
                                                   "\"a model, mine\",\"b, c\",random,2\n";
     EH_TRY(eh_stage_path(stage, &path, "tables/own.csv"));

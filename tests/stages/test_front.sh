@@ -210,9 +210,9 @@ task-rewrite_lr-1e-4,rewrite,1e-4,"a, b",0.0001
 task-rewrite_lr-0.5,rewrite,0.5,"a, b",0.5'
 check "a table's own column of runs is not there twice" equal "$(head -3 swept/tables/own.csv)" \
     'run,data.pairs.task,train.lr,metric,null_picker,value
-task-gap-fill_lr-1e-4,gap-fill,1e-4,"b, c",,1
-task-gap-fill_lr-0.5,gap-fill,0.5,"b, c",,3'
-check 'null pickers stay in the tables of the runs' equal "$(wc -l <swept/tables/own.csv) $(cat $a/tables/own.csv | wc -l)" '5 3'
+task-gap-fill_lr-1e-4,gap-fill,1e-4,"b, c",,3
+task-gap-fill_lr-0.5,gap-fill,0.5,"b, c",,1'
+check 'null pickers stay in the tables of the runs' equal "$(wc -l <swept/tables/own.csv) $(cat $b/tables/own.csv | wc -l)" '5 3'
 rm -r swept/tables
 run "$evenhand" run sweep.yaml -n 1 --step tokenize
 check 'no table of all runs before their reports' test "$code" -eq 0 -a ! -e swept/tables
