@@ -8,9 +8,6 @@
 #include "core/memory.h"
 #include "metrics/evaluate.h"
 
-// Below so many tokens a context is not worth a sequence of its own.
-#define SHARE_FROM 4
-
 struct eh_batcher {
     eh_model *model;
     int64_t batch_tokens;
@@ -234,10 +231,9 @@ static eh_status pack_whole(eh_batcher *b, const eh_requests *requests, const eh
 }
 
 // Whether a sequence is free to share what it begins with: one of a decoder, without a context of its own.
-static bool is_free(const eh_batcher *b, const eh_request_sequence *sequence)
+static bool is_free(const eh_request_sequence *sequence)
 {
-    return sequence->context < 0 && sequence->decoder_count == 0 && !sequence->too_long && sequence->label_count > 0 &&
-           eh_model_kind_of(b->model) == EH_DECODER;
+    return sequence->context < 0 && sequence->decoder_count == 0 && !sequence->too_long && sequence->label_count > 0;
 }
 
 // How many ids a free sequence may leave to a prefix: those before its first label's row, and never all.
@@ -273,7 +269,7 @@ static void find_longer_prefixes(eh_requests *requests, int64_t outer)
             const int64_t shared = other->context == outer ? shared_by(requests, &first, other) : 0;
             longest = shared > longest ? shared : longest;
         }
-        if (longest < first.shared_count + SHARE_FROM)
+        if (longest < first.shared_count + EH_SHARE_FROM)
             continue;
         for (int64_t t = s; t < requests->sequence_count; t++) {
             eh_request_sequence *other = &requests->sequences[t];
@@ -291,13 +287,15 @@ static void find_longer_prefixes(eh_requests *requests, int64_t outer)
 // Prompts of one item begin alike (the orders of the options of a question): what all of them share becomes a context,
 // and what some of them go on with one behind it. Six orders of StereoSet's question cost 3.2 times one instead of
 // 6.1 (tests/bench/run.sh orders-1 orders-6).
-static void find_common_prefix(const eh_batcher *b, eh_requests *requests)
+void eh_requests_find_prefixes(eh_model_kind kind, eh_requests *requests)
 {
     const eh_request_sequence *first = NULL;
     int64_t shared = 0, found = 0;
+    if (kind != EH_DECODER)
+        return;
     for (int64_t s = 0; s < requests->sequence_count; s++) {
         const eh_request_sequence *sequence = &requests->sequences[s];
-        if (!is_free(b, sequence))
+        if (!is_free(sequence))
             continue;
         if (found++ == 0) {
             first = sequence;
@@ -307,14 +305,42 @@ static void find_common_prefix(const eh_batcher *b, eh_requests *requests)
         const int64_t equal = shared_by(requests, first, sequence);
         shared = equal < shared ? equal : shared;
     }
-    if (found < 2 || shared < SHARE_FROM)
+    if (found < 2 || shared < EH_SHARE_FROM)
         return;
     for (int64_t s = 0; s < requests->sequence_count; s++)
-        if (is_free(b, &requests->sequences[s])) {
+        if (is_free(&requests->sequences[s])) {
             requests->sequences[s].shared_count = shared;
             requests->sequences[s].context = requests->context_count;
         }
     find_longer_prefixes(requests, requests->context_count++);
+}
+
+// Whether a sequence before `end` brings the context into the batch.
+static bool is_packed(const eh_requests *requests, int64_t end, int64_t context)
+{
+    for (int64_t s = 0; s < end; s++) {
+        const eh_request_sequence *sequence = &requests->sequences[s];
+        if (sequence->shared_count >= EH_SHARE_FROM &&
+            (sequence->context == context || (sequence->outer_count > 0 && sequence->outer == context)))
+            return true;
+    }
+    return false;
+}
+
+int64_t eh_requests_read_count(const eh_requests *requests)
+{
+    int64_t count = 0;
+    for (int64_t s = 0; s < requests->sequence_count; s++) {
+        const eh_request_sequence *sequence = &requests->sequences[s];
+        count += sequence->count + sequence->decoder_count;
+        if (sequence->context < 0 || sequence->shared_count < EH_SHARE_FROM)
+            continue;
+        if (is_packed(requests, s, sequence->context)) // and so is what it continues
+            count -= sequence->shared_count;
+        else if (sequence->outer_count > 0 && is_packed(requests, s, sequence->outer))
+            count -= sequence->outer_count;
+    }
+    return count;
 }
 
 static bool is_full_of(const eh_batcher *b, const eh_request_sequence *next, int64_t labels_most)
@@ -332,7 +358,7 @@ static bool is_full(const eh_batcher *b, const eh_request_sequence *next)
 static eh_status pack_item(eh_batcher *b, eh_asked *asked)
 {
     eh_requests *requests = &asked->requests;
-    find_common_prefix(b, requests);
+    eh_requests_find_prefixes(eh_model_kind_of(b->model), requests);
     const int64_t contexts = requests->context_count;
     EH_TRY(eh_reserve(contexts, &b->context_capacity, sizeof *b->context_sequence, (void **)&b->context_sequence));
     EH_TRY(eh_reserve(contexts, &b->uses_capacity, sizeof *b->context_uses, (void **)&b->context_uses));
@@ -357,7 +383,7 @@ static eh_status pack_item(eh_batcher *b, eh_asked *asked)
             EH_TRY(flush(b));
             for (int64_t c = 0; c < contexts; c++) b->context_sequence[c] = -1;
         }
-        if (sequence->context < 0 || b->context_uses[sequence->context] < 2 || sequence->shared_count < SHARE_FROM) {
+        if (sequence->context < 0 || b->context_uses[sequence->context] < 2 || sequence->shared_count < EH_SHARE_FROM) {
             EH_TRY(pack_whole(b, requests, sequence, destinations));
             continue;
         }

@@ -27,6 +27,14 @@ void eh_asked_deinit(eh_asked *asked);
 // Numbers the labels of the requests and makes room for their answers.
 EH_CHECKED eh_status eh_asked_lay_out(eh_asked *asked);
 
+// Below so many tokens a context is not worth a sequence of its own.
+enum { EH_SHARE_FROM = 4 };
+// Gives what the sequences of an item begin with in common, and what some of them go on with, to contexts, as packing
+// does; those that have a context are left alone.
+void eh_requests_find_prefixes(eh_model_kind kind, eh_requests *requests);
+// Tokens of a batch with all these sequences: each context once.
+int64_t eh_requests_read_count(const eh_requests *requests);
+
 typedef struct eh_batcher eh_batcher;
 EH_CHECKED eh_status eh_batcher_new(eh_model *model, int64_t batch_tokens, eh_batcher **batcher);
 void eh_batcher_free(eh_batcher **batcher);

@@ -127,16 +127,12 @@ done:
 
 // --- What is to be done, for plans --------------------------------------------------------------------------------
 
-static void add_scoring(const eh_requests *requests, eh_evaluation_work *total)
+static void add_scoring(const work *w, eh_requests *requests, eh_evaluation_work *total)
 {
-    int64_t contexts = 0; // they are numbered in the order in which they are first used
-    for (int64_t s = 0; s < requests->sequence_count; s++) {
-        const eh_request_sequence *sequence = &requests->sequences[s];
-        const bool is_again = sequence->context >= 0 && sequence->context < contexts;
-        total->read += (double)(sequence->count - (is_again ? sequence->shared_count : 0) + sequence->decoder_count);
-        total->labels += (double)sequence->label_count;
-        contexts = sequence->context >= contexts ? sequence->context + 1 : contexts;
-    }
+    if (w->answers & EH_LIKELIHOODS) // other answers don't share
+        eh_requests_find_prefixes(w->setup->kind, requests);
+    total->read += (double)eh_requests_read_count(requests);
+    for (int64_t s = 0; s < requests->sequence_count; s++) total->labels += (double)requests->sequences[s].label_count;
 }
 
 static void add_writing(const work *w, eh_requests *requests, eh_evaluation_work *total)
@@ -169,7 +165,7 @@ eh_status eh_evaluation_work_of(const eh_metric *metric, const eh_metric_setup *
             status = eh_item_requests(metric, setup, &item, &requests);
         if (status != EH_OK)
             break;
-        add_scoring(&requests, total);
+        add_scoring(&w, &requests, total);
         if (w.answers & EH_GENERATIONS)
             add_writing(&w, &requests, total);
     }

@@ -69,10 +69,32 @@ static void test_orders_of_one_question_score_as_each_alone(void **state)
         }
 }
 
+static void test_a_part_that_several_begin_with_is_counted_once(void **state)
+{
+    (void)state;
+    static const int32_t choices[] = {20, 30, 40};
+    eh_requests requests = {.decoder_start = -1};
+    int64_t all = 0;
+    for (int order = 0; order <= ORDERS; order++) {
+        int32_t ids[MOST];
+        const int64_t count = write_prompt(order, ids);
+        all += count;
+        assert_int_equal(eh_request_next(&requests, ids, count, choices, 3), EH_OK);
+    }
+    assert_int_equal(eh_requests_read_count(&requests), all); // as they were asked
+    eh_requests_find_prefixes(EH_ENCODER, &requests);
+    assert_int_equal(eh_requests_read_count(&requests), all); // only a decoder can share
+    eh_requests_find_prefixes(EH_DECODER, &requests);
+    // The beginning, each of three parts behind it, what follows in six orders, and the seventh's end.
+    assert_int_equal(eh_requests_read_count(&requests), SHARED + 3 * PART + ORDERS * (2 * PART + TAIL) + TAIL);
+    eh_requests_deinit(&requests);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_orders_of_one_question_score_as_each_alone),
+        cmocka_unit_test(test_a_part_that_several_begin_with_is_counted_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
