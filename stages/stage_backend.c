@@ -77,6 +77,19 @@ static void close_backend(eh_stage *stage)
     eh_backend_close(&stage->backend);
 }
 
+// Which GPU the first ranks have: `all` [ranks][size], each the GPU's address on its bus, a space and its host.
+static void log_gpus(eh_stage *stage, const char *all, size_t size)
+{
+    enum { TOLD = 8 };
+    char text[TOLD * 160] = "";
+    size_t used = 0;
+    const int ranks = eh_comm_size(stage->comm);
+    for (int rank = 0; rank < ranks && rank < TOLD; rank++)
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s%s", rank > 0 ? ", " : "", all + size * (size_t)rank);
+    eh_log_line(&stage->log, "GPU of each rank: %s%s", text, ranks > TOLD ? ", ..." : "");
+}
+
 // Two ranks on one GPU are slower than one; somebody who wants that for a test says so. Collective.
 static eh_status check_sharing(eh_stage *stage)
 {
@@ -89,6 +102,8 @@ static eh_status check_sharing(eh_stage *stage)
     EH_TRY(eh_comm_gather(stage->comm, own, sizeof own, -1, (void **)&all, &total, NULL));
     int other = 0;
     while (other < rank && (*gpu == '\0' || memcmp(all + sizeof own * (size_t)other, own, sizeof own) != 0)) other++;
+    if (*gpu != '\0' && eh_comm_size(stage->comm) > 1)
+        log_gpus(stage, all, sizeof own);
     eh_free(&all);
     if (other == rank || getenv("EVENHAND_SHARE_GPU") != NULL)
         return EH_OK;

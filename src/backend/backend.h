@@ -89,6 +89,8 @@ typedef struct {
     int64_t weight_count;
 } eh_work_sizes;
 EH_CHECKED eh_status eh_backend_reserve(eh_backend *backend, const eh_work_sizes *sizes);
+// What a GPU reserves for these (cuda/device.cu), without one. For plans; cuda_host.steps compares.
+size_t eh_device_work_bytes(const eh_work_sizes *sizes);
 
 // --- Element-wise ------------------------------------------------------------------------
 EH_CHECKED eh_status eh_fill(eh_backend *backend, float value, const eh_tensor *y);

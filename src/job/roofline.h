@@ -10,6 +10,7 @@
 typedef struct {
     const char *name;                    // "h100"
     double memory_gib;                   // as nvidia-smi shows it, less what a context takes: what a job can have
+    double workspace_mib;                // what cuBLAS takes of it
     double half_tflops, single_tflops;   // products of 16-bit numbers; of fp32 (no TF32)
     double gigabytes_per_second;         // of its memory
     double node_gigabytes_per_second;    // to a GPU of the same node, one direction: NVLink, else PCIe
@@ -18,14 +19,14 @@ typedef struct {
     bool has_bf16;                       // tensor cores for bf16; fp16 they all have
     double product_share, kernel_share;  // what of the peaks large products and our kernels are expected to reach
 } eh_roofline_device;
-// t4, v100, a100, h100; NULL: not known.
+// t4, v100, a100, h100, h200; NULL: not known.
 const eh_roofline_device *eh_roofline_find(const char *name);
 
 // What a step of one rank does. Counts are elements; tokens and labels of all its micro-batches together.
 typedef struct {
     double tokens, labels, sequences;
-    double matrix_count; // weights of the layers' products
-    double weight_count; // all weights
+    double matrix_count, trained_matrix_count; // weights of the layers' products; those that learn
+    double weight_count, trained_count;        // all weights; those that learn
     double vocab_size, hidden_size, layer_count;
     double micro_batches; // of this rank
     int element_bytes;    // 2 or 4: of activations and of weights in products

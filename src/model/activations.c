@@ -217,25 +217,23 @@ static eh_status make_host_side(eh_model *model, eh_work *work)
     return EH_ALLOC(work->limits.labels, &work->host_rows);
 }
 
-// For what the backend's operations work in.
-static eh_status reserve_backend(eh_model *model)
+eh_work_sizes eh_model_work_sizes(const eh_model *model, const eh_batch_limits *limits)
 {
     const eh_transformer *t = &model->t;
-    const eh_batch_limits *limits = &model->work.limits;
     const int64_t attended = 3 * t->head_count * t->head_size;
     int64_t rows = limits->tokens > limits->labels ? limits->tokens : limits->labels;
     rows = limits->decoder_tokens > rows ? limits->decoder_tokens : rows;
     int64_t widest = attended > t->inner_size ? attended : t->inner_size;
     widest = t->hidden_size > widest ? t->hidden_size : widest;
-    return eh_backend_reserve(model->backend, &(eh_work_sizes){.tokens = rows,
-                                                               .labels = limits->labels,
-                                                               .segments = limits->sequences,
-                                                               .widest = widest,
-                                                               .hidden_size = t->hidden_size,
-                                                               .vocab_size = t->vocab_size,
-                                                               .head_count = t->head_count,
-                                                               .bucket_count = t->bucket_count,
-                                                               .weight_count = model->layout.weight_count});
+    return (eh_work_sizes){.tokens = rows,
+                           .labels = limits->labels,
+                           .segments = limits->sequences,
+                           .widest = widest,
+                           .hidden_size = t->hidden_size,
+                           .vocab_size = t->vocab_size,
+                           .head_count = t->head_count,
+                           .bucket_count = t->bucket_count,
+                           .weight_count = model->layout.weight_count};
 }
 
 eh_status eh_model_reserve(eh_model *model, const eh_batch_limits *limits)
@@ -260,8 +258,10 @@ eh_status eh_model_reserve(eh_model *model, const eh_batch_limits *limits)
         lay_out(&place, model, work);
         status = make_host_side(model, work);
     }
-    if (status == EH_OK)
-        status = reserve_backend(model);
+    if (status == EH_OK) {
+        const eh_work_sizes sizes = eh_model_work_sizes(model, limits);
+        status = eh_backend_reserve(model->backend, &sizes);
+    }
     if (status != EH_OK)
         eh_work_deinit(model);
     return status;

@@ -363,7 +363,9 @@ EH_CHECKED eh_status eh_near_forward(eh_model *start, const eh_batch *batch, eh_
 EH_CHECKED eh_status eh_near_backward(eh_model *model, const eh_nearness *near, const eh_tensor *hidden,
                                       const eh_tensor *start_hidden, const eh_tensor *grad_hidden);
 EH_CHECKED eh_status eh_head_logits(eh_model *model, const eh_tensor *hidden, const eh_tensor *logits);
-int64_t eh_output_count(const eh_model *model);                        // words, or a classifier's labels
+int64_t eh_output_count(const eh_model *model); // words, or a classifier's labels
+// For what the backend's operations work in.
+eh_work_sizes eh_model_work_sizes(const eh_model *model, const eh_batch_limits *limits);
 EH_CHECKED eh_status eh_logits_reserve(eh_model *model, int64_t rows); // work->logits
 // The stack whose rows have labels, and views of a layer's heads.
 eh_stack eh_top_stack(const eh_transformer *t);

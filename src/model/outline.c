@@ -51,6 +51,8 @@ eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dty
         .trained_matrix_count = eh_layout_matrix_count(&model.layout, true),
         .activation_bytes = eh_model_activation_bytes(&model, limits),
     };
+    const eh_work_sizes sizes = eh_model_work_sizes(&model, limits);
+    outline->device_work_bytes = eh_device_work_bytes(&sizes);
     outline->packed_bytes = memory ? 0 : eh_dtype_bytes(compute) * (size_t)eh_weights_packable(&model);
     if (memory) {
         EH_TRY_OR(done, eh_sharing_outline(&model, memory->ranks));

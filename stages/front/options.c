@@ -25,7 +25,7 @@ static const front_option options_table[] = {
     {"--force", "", "go on in an output folder that belongs to another job", FLAG, AT(force), "run submit"},
     {"--profile", "", "time every operation of the device", FLAG, AT(profile), "run"},
     {"--dry-run", "", "say what would be started, start nothing", FLAG, AT(dry_run), "run submit"},
-    {"--gpu", "NAME", "plan for t4, v100, a100, h100 or this machine (measured)", TEXT, AT(gpu), "plan"},
+    {"--gpu", "NAME", "plan for t4, v100, a100, h100, h200 or this machine (measured)", TEXT, AT(gpu), "plan"},
     {"--device", "NAME", "auto, reference, cpu or cuda", TEXT, AT(device), "conform"},
     {"--only", "NAME", "models whose name holds this", TEXT, AT(only), "conform"},
     {"--stereoset", "DEV.json", "score published prediction files", TEXT, AT(stereoset), "conform"},

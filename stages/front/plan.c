@@ -77,7 +77,7 @@ static void print_parts(const eh_planned_run *run, const eh_plan_of_memory *plan
 // What bounds a step on a published device (src/job/README.md).
 static void print_roofline(const eh_roofline *roofline, double tokens)
 {
-    printf(", %.0f tokens/s, %.0f %% of the device's peak, by its roofline:\n", tokens / roofline->seconds,
+    printf(", %.0f tokens/s, %.1f %% of the device's peak, by its roofline:\n", tokens / roofline->seconds,
            100 * roofline->utilisation);
     for (int p = 0; p < EH_ROOFLINE_PARTS; p++) {
         const eh_roofline_part *part = &roofline->parts[p];

@@ -39,7 +39,7 @@ typedef struct {
     const char *name;
     double bytes;
 } eh_memory_part;
-enum { EH_MEMORY_PARTS = 12 };
+enum { EH_MEMORY_PARTS = 13 };
 typedef struct {
     eh_memory_part parts[EH_MEMORY_PARTS]; // of rank 0
     double rank_bytes;                     // all of them

@@ -71,7 +71,7 @@ eh_status eh_plan_find_device(const eh_front_options *options, const eh_job *job
         return measure_device(job, found);
     const eh_roofline_device *published = eh_roofline_find(options->gpu);
     if (published == NULL)
-        return eh_error(EH_INPUT, "--gpu %s: choose t4, v100, a100, h100 or measured", options->gpu);
+        return eh_error(EH_INPUT, "--gpu %s: choose t4, v100, a100, h100, h200 or measured", options->gpu);
     *found = (eh_planned_device){.name = published->name,
                                  .published = published,
                                  .memory_gib = published->memory_gib,

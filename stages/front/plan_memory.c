@@ -73,7 +73,9 @@ static eh_roofline roofline_of(const eh_planned_run *run, const eh_model_outline
                                    .labels = run->size.labels / ranks,
                                    .sequences = (double)run->job->train.batch / ranks,
                                    .matrix_count = (double)outline->matrix_count,
+                                   .trained_matrix_count = (double)outline->trained_matrix_count,
                                    .weight_count = (double)outline->block_count,
+                                   .trained_count = (double)outline->gradient_count,
                                    .vocab_size = (double)outline->vocab_size,
                                    .hidden_size = (double)outline->hidden_size,
                                    .layer_count = (double)outline->layer_count,
@@ -154,7 +156,8 @@ eh_status eh_plan_memory(const eh_planned_run *run, const eh_memory_choice *choi
                                                                    : here               ? 3 * 16 * MIB
                                                                    : visiting < moments ? visiting
                                                                                         : moments},
-        {"program, MPI, HDF5", here ? 28 * MIB : 0},
+        {here ? "program, MPI, HDF5" : "scratch of operations", here ? 28 * MIB : (double)outline.device_work_bytes},
+        {"cuBLAS", here ? 0 : run->device.published->workspace_mib * MIB},
     };
     *plan = (eh_plan_of_memory){0};
     if (run->device.is_here)

@@ -577,7 +577,7 @@ namespace {
 struct Allocation { char *map; size_t map_size, size; };
 std::map<const char *, Allocation> device_memory; // by its first byte
 std::map<const char *, size_t> pinned_memory;
-size_t device_used;
+size_t device_used, most_used;
 unsigned long allocations;
 thread_local cudaError_t last_error = cudaSuccess;
 
@@ -649,6 +649,7 @@ extern "C" cudaError_t cudaMalloc(void **ptr, size_t size)
         __asan_poison_memory_region(p + size, rounded - size);
     device_memory[p] = {map, map_size, size};
     device_used += size;
+    most_used = std::max(most_used, device_used);
     if (options.strict && Unlocked::depth == 0)
         mprotect(map, map_size - page, PROT_NONE);
     *ptr = p;
@@ -751,7 +752,7 @@ struct AtExit {
         for (cudaStream_t s : streams)
             left += s->work.size();
         if (cudaemu::option("CUDAEMU_COUNT", 0))
-            fprintf(stderr, "cudaemu: %lu allocations\n", allocations);
+            fprintf(stderr, "cudaemu: %lu allocations, at most %zu bytes of the device\n", allocations, most_used);
         if (left)
             fprintf(stderr, "cudaemu: %zu operations in streams were never waited for\n", left);
     }

@@ -29,6 +29,21 @@ for precision in fp32 bf16; do
     check "$precision: a step allocates nothing" equal "${counts[0]}" "${counts[1]}"
 done
 separate=${counts[0]}
+
+# What `plan` says of a GPU is what the training asks of it, to the byte but for T5's tables
+# of buckets, rounding to 256 bytes and cuBLAS's own 4 MiB, which the emulated library lacks.
+planned() { grep -oP 'together +\K[0-9.]+' <<<"$out"; }
+sed -e 's/hidden_size: 32, n_layer: 2, n_head: 4/hidden_size: 192, n_layer: 2, n_head: 4, vocab_size: 6000/' -e 's/batch: 8, micro_batches: 2/batch: 64, micro_batches: 1/' job.yaml >planned.yaml
+for settings in 'precision=bf16' 'precision=fp32' 'memory.recompute=blocks' 'train.method=lora'; do
+    run "$EVENHAND_BIN/evenhand" plan planned.yaml --gpu a100 -n 1 --set train.max_steps=1 --set "$settings"
+    check "$settings: a plan" equal "$code" 0
+    predicted=$(planned)
+    rm -rf out/model out/checkpoints out/metrics.csv
+    run "$EVENHAND_BIN/evenhand-finetune" planned.yaml --force --set train.max_steps=1 --set "$settings"
+    measured=$(grep -oP 'at most \K[0-9]+(?= bytes)' <<<"$err")
+    echo "$settings: planned $predicted MiB, asked for $((measured >> 10)) KiB"
+    check "$settings: within 1 %" awk -v p="$predicted" -v m="$measured" 'BEGIN { m = m / 2 ^ 20 + 4; exit !(p > 0.99 * m && p < 1.01 * m) }'
+done
 unset EVENHAND_CUDA_SLAB_MIB
 train --set precision=bf16
 arena=$(grep -oP 'cudaemu: \K[0-9]+(?= allocations)' <<<"$err")
@@ -46,6 +61,11 @@ check 'and where to see what would fit' has "$err" 'evenhand plan JOB'
 # Two ranks: GPUs that Slurm chose for each task, one for both, one for both on purpose.
 two() { run mpirun --allow-run-as-root --oversubscribe --bind-to none -q -n 2 bash -c "$1" _ "$EVENHAND_BIN/evenhand-finetune" job.yaml --force --set train.reduction=fast --set train.max_steps=1; }
 export CUDAEMU_DEVICES=4
+took() { grep -oP '0000:[0-9a-f]+:00.0' <<<"$err" | sort -u | tr '\n' ' '; }
+two 'exec "$@"'
+check 'all GPUs of the node: each rank takes its own' equal "$code $(took)" '0 0000:01:00.0 0000:02:00.0 '
+two 'CUDA_VISIBLE_DEVICES=1,3 exec "$@"'
+check 'two that Slurm chose for the job: one each' equal "$code $(took)" '0 0000:02:00.0 0000:04:00.0 '
 two 'CUDA_VISIBLE_DEVICES=$((2 + OMPI_COMM_WORLD_RANK)) exec "$@"'
 check 'a GPU for each task: both see one, which is their own' equal "$code" 0
 two 'CUDA_VISIBLE_DEVICES=3 exec "$@"'

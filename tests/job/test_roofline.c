@@ -17,7 +17,9 @@ static const eh_roofline_step small = {.tokens = 1000,
                                        .labels = 50,
                                        .sequences = 10,
                                        .matrix_count = 1e6,
+                                       .trained_matrix_count = 1e6,
                                        .weight_count = 1.2e6,
+                                       .trained_count = 1.2e6,
                                        .vocab_size = 1000,
                                        .hidden_size = 100,
                                        .layer_count = 2,
@@ -64,6 +66,25 @@ static void test_recomputation_and_fp32(void **state)
     assert_near(r.parts[EH_ROOFLINE_OPTIMISER].bytes, 1.2e6 * 32);
 }
 
+// Where a quarter of the matrices learns, the others get no gradients.
+static void test_what_is_frozen(void **state)
+{
+    (void)state;
+    eh_roofline_step step = small;
+    eh_roofline r;
+    step.trained_matrix_count = 0.25e6;
+    step.trained_count = 0.3e6;
+    eh_roofline_of(&round_numbers, &step, &r);
+    assert_near(r.parts[EH_ROOFLINE_PRODUCTS].flops, 4.5e9);
+    assert_near(r.parts[EH_ROOFLINE_PRODUCTS].bytes, 6e6);
+    assert_near(r.parts[EH_ROOFLINE_OPTIMISER].bytes, 0.3e6 * 34);
+    assert_near(r.utilisation, (4.5e9 + 3e7 + 1.212e8) / (1e14 * r.seconds));
+    step.ranks = 2;
+    step.zero = 3;
+    eh_roofline_of(&round_numbers, &step, &r);
+    assert_near(r.communication_bytes, 0.6e6 + 2.4e6); // gradients 1/2 x 4 x 0.3e6, all weights 2 x 1/2 x 2 x 1.2e6
+}
+
 static void test_communication_by_hand(void **state)
 {
     (void)state;
@@ -99,9 +120,9 @@ static void test_communication_by_hand(void **state)
 static void test_published_devices(void **state)
 {
     (void)state;
-    static const char *const names[] = {"t4", "v100", "a100", "h100"};
+    static const char *const names[] = {"t4", "v100", "a100", "h100", "h200"};
     double slower = 1e9;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 5; i++) {
         const eh_roofline_device *device = eh_roofline_find(names[i]);
         eh_roofline r;
         assert_non_null(device);
@@ -115,9 +136,8 @@ static void test_published_devices(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_parts_by_hand),
-        cmocka_unit_test(test_recomputation_and_fp32),
-        cmocka_unit_test(test_communication_by_hand),
+        cmocka_unit_test(test_parts_by_hand),     cmocka_unit_test(test_recomputation_and_fp32),
+        cmocka_unit_test(test_what_is_frozen),    cmocka_unit_test(test_communication_by_hand),
         cmocka_unit_test(test_published_devices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
