@@ -8,6 +8,7 @@ cp "$EVENHAND_SOURCE/tests/gpu.sh" tree/tests/
 printf '#!/bin/sh\nexit 1\n' >bin/nvidia-smi
 chmod +x bin/nvidia-smi
 plain=$PWD/bin:/usr/bin:/bin # no nvcc
+export CUDA_HOME=/nowhere
 PATH=$plain run bash tree/tests/gpu.sh
 check 'no GPU: exit 77' equal "$code" 77
 check 'it says that it did not run' has "$out" 'NOT RUN: this machine has no GPU'
@@ -29,14 +30,24 @@ check 'nothing was written by either' test ! -e tree/results
 build=$(dirname "$EVENHAND_TESTS")
 if grep -q 'EVENHAND_CUDA:STRING=EMULATED' "$build/CMakeCache.txt"; then
     before=$(ls "$EVENHAND_SOURCE/results")
-    run bash "$EVENHAND_SOURCE/tests/gpu.sh" --rehearse --short --build "$build"
+    rehearse() { run timeout "$1" bash "$EVENHAND_SOURCE/tests/gpu.sh" --rehearse --build "$build" "${@:2}"; }
+    rehearse 600
     check 'a rehearsal goes well' equal "$code" 0
     check 'it says what it was' has "$out" 'REHEARSED on an emulated device: no GPU was tested, nothing was measured'
-    for part in '| operations: sampling | passed |' '| cast # x # |' '| # x # | evenhand |' '| # x # | Hugging Face Trainer |'; do
+    for part in '| operations: sampling | passed |' 'beside transformers | ' 'memory.zero # to # | passed |' '| cast # x # |' \
+        'kernels that bytes bound reach # %' '| # x # | evenhand |' '| # x # | Hugging Face Trainer' '| racecheck: sampling | passed |'; do
         check "a row of its report" has "$out" "$part"
     done
     check 'no figure in its tables' test -z "$(grep -E '^\|.*[0-9]' <<<"$out")"
     check 'nothing failed in it' has_not "$out" FAILED
+    check 'nothing is left to do' has_not "$out" 'Not finished'
+    # Cut off, it leaves what it knew, and says that it is not all; so does one that has too little time.
+    rehearse 2
+    check 'stopped: exit 124, by what stopped it' equal "$code" 124
+    check 'what was known' has "$out" '**Not finished**: the script was stopped here'
+    rehearse 600 --seconds 0
+    check 'no time: exit 1' equal "$code" 1
+    check 'no time: it says so of each part' test "$(grep -c 'finished in time' <<<"${out,,}")" -ge 8
     check 'nothing was written' equal "$(ls "$EVENHAND_SOURCE/results")" "$before"
 fi
 run bash tree/tests/gpu.sh --helpp

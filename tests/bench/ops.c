@@ -1,11 +1,12 @@
 // How fast each operation is, one line each: milliseconds, GFLOP/s, GB/s. The times are the processor's, divided by the
 // threads, because other programs may share the machine: the median and the quickest of the runs that fit in `seconds`,
 // and the quickest by the clock on the wall. The rates are those of the quickest.
-//   bench_ops [-d device] [-t threads] [-s seconds] [-p fp32|bf16|fp16] [-o part of a name] [-m] [-g gpu]
-// On a GPU, calls are queued by tens and timed by the clock, and shapes are those of a batch of 8192 tokens. -g: the
-// share of what bounds the operation, by the published peaks of t4, v100, a100 or h100 (job/roofline.h). -m: rows of
-// Markdown. The shapes are those of peers/BASELINE.md section 1, and of a bloom-560m step (486 tokens, 38 labels,
-// 250,880 words).
+//   bench_ops [-d device] [-t threads] [-s seconds] [-p fp32|bf16|fp16] [-o part of a name] [-m] [-g gpu] [-S]
+// On a GPU, calls are queued by tens and timed by the clock, and shapes are those of a batch of 8192 tokens where
+// arithmetic bounds and of 32768 where memory does, so that no cache holds what a call reads. -g: the share of what
+// bounds the operation, by the published peaks of t4, v100, a100, h100 or h200 (job/roofline.h). -m: rows of Markdown.
+// -S: small shapes, to try the program. The shapes are those of peers/BASELINE.md section 1, and of a bloom-560m step
+// (486 tokens, 38 labels, 250,880 words).
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@ typedef struct {
     int threads;
     eh_dtype dtype;
     const char *only;
-    bool queues, markdown;            // queues: a GPU
+    bool queues, markdown, small;     // queues: a GPU; small: shapes that an emulated one does in a moment
     const eh_roofline_device *device; // NULL: no bound is told
 } bench;
 
@@ -73,15 +74,16 @@ static int compare(const void *a, const void *b)
 // Seconds of a call among calls that are queued together.
 static double queued_seconds(const bench *b, run_function *run, const operands *o)
 {
-    enum { TOGETHER = 10 };
+    int together = 10;
     const double begin = eh_seconds();
     double best = 1e9;
     for (int round = 0; round < 3 || eh_seconds() - begin < b->seconds; round++) {
         const double start = eh_seconds();
-        for (int i = 0; i < TOGETHER; i++) must(run(b->backend, o));
+        for (int i = 0; i < together; i++) must(run(b->backend, o));
         must(eh_backend_wait(b->backend));
-        const double each = (eh_seconds() - start) / TOGETHER;
+        const double each = (eh_seconds() - start) / together;
         best = each < best ? each : best;
+        together = each > 0.05 ? 1 : 10; // what takes long needs no queue
     }
     return best;
 }
@@ -180,13 +182,14 @@ static eh_status run_output_both(eh_backend *backend, const operands *o)
 
 static void bench_output(const bench *b)
 {
-    const int64_t width = 1024, words = 250880, labels[] = {38, 64, 256};
+    const int64_t width = b->small ? 64 : 1024, words = b->small ? 1000 : 250880;
+    const int64_t labels[] = {b->queues ? 256 : 38, b->queues ? 2048 : 64, b->queues ? 8192 : 256};
     if (b->only != NULL && strstr("output", b->only) == NULL)
         return;
     operands o = {.output = {.weight = tensor(b, words, width, b->dtype), .scale = 1, .backward_follows = true}};
     o.y = tensor(b, words, width, EH_F32);
     for (int i = 0; i < 3; i++) {
-        const int64_t n = labels[i];
+        const int64_t n = b->small ? labels[i] / 64 : labels[i];
         char name[64];
         o.output.hidden = tensor(b, n, width, b->dtype);
         o.output.target = tensor(b, n, 0, EH_I32);
@@ -281,7 +284,7 @@ static eh_status run_squared_norm(eh_backend *backend, const operands *o)
     return eh_squared_norm(backend, &o->x, &sum);
 }
 
-static void bench_memory(const bench *b)
+static void bench_small(const bench *b)
 {
     operands o = {
         .x = tensor(b, 486, 4096, b->dtype), .y = tensor(b, 486, 4096, b->dtype), .z = tensor(b, 486, 4096, b->dtype)};
@@ -297,7 +300,11 @@ static void bench_memory(const bench *b)
     const double size = (double)eh_tensor_bytes(&n.x), elements = (double)eh_tensor_count(&n.x);
     measure(b, "norm forward + residual 1024 x 1024", run_norm, &n, 8 * elements, 4 * size);
     measure(b, "norm backward 1024 x 1024", run_norm_backward, &n, 14 * elements, 4 * size);
-    const int64_t many = (int64_t)32 << 20;
+}
+
+static void bench_optimiser(const bench *b)
+{
+    const int64_t many = b->small ? 4096 : (int64_t)32 << 20;
     operands a = {.x = tensor(b, many, 0, EH_F32), .y = tensor(b, many, 0, EH_F32), .mean = tensor(b, many, 0, EH_F32)};
     a.scale = tensor(b, many, 0, EH_F32);
     a.z = tensor(b, many, 0, EH_BF16);
@@ -341,52 +348,91 @@ static eh_status run_sample(eh_backend *backend, const operands *o)
     return eh_sample_rows(backend, &sampling);
 }
 
-// What a batch of 8192 tokens of bloomz-560m's shape asks of each kernel.
+// How many of the ids differ: rows that memory is asked for once.
+static int64_t count_different(const int32_t *ids, int64_t count, int64_t words)
+{
+    unsigned char *seen = calloc((size_t)words, 1);
+    int64_t different = 0;
+    for (int64_t i = 0; i < count; i++) {
+        different += !seen[ids[i]];
+        seen[ids[i]] = 1;
+    }
+    free(seen);
+    return different;
+}
+
+static void measure_named(const bench *b, const char *what, int64_t m, int64_t n, run_function *run, const operands *o,
+                          double flops, double bytes)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s %lld x %lld", what, (long long)m, (long long)n);
+    measure(b, name, run, o, flops, bytes);
+}
+
+static void bench_wide(const bench *b, int64_t tokens, int64_t width)
+{
+    const int64_t wide = 4 * width, many = 4 * tokens;
+    const double element = (double)eh_dtype_bytes(b->dtype), in = (double)(tokens * width);
+    const double out = (double)(tokens * wide), inner = (double)(many * wide), flops = 2 * in * (double)wide;
+    operands p = {.product = {.a = tensor(b, tokens, width, b->dtype),
+                              .b = tensor(b, wide, width, b->dtype),
+                              .bias = tensor(b, wide, 0, EH_F32),
+                              .y = tensor(b, tokens, wide, b->dtype),
+                              .transpose_b = true},
+                  .x = tensor(b, tokens, wide, b->dtype)};
+    const double weights = (double)eh_tensor_bytes(&p.product.b);
+    measure_named(b, "product to four times the width,", tokens, width, run_product, &p, flops,
+                  element * (in + out) + weights);
+    measure_named(b, "product and gelu to four times the width,", tokens, width, run_activated, &p, flops,
+                  element * (in + 2 * out) + weights);
+    operands a = {.x = tensor(b, many, wide, b->dtype),
+                  .y = tensor(b, many, wide, b->dtype),
+                  .z = tensor(b, many, wide, b->dtype)};
+    measure_named(b, "gelu forward", many, wide, run_gelu, &a, 10 * inner, 2 * element * inner);
+    measure_named(b, "gelu backward", many, wide, run_gelu_backward, &a, 20 * inner, 3 * element * inner);
+}
+
+// What batches of bloomz-560m's shape ask of each kernel.
 static void bench_large(const bench *b)
 {
-    enum { TOKENS = 8192, WIDTH = 1024, INNER = 4096, WORDS = 250880 };
-    const double element = (double)eh_dtype_bytes(b->dtype), rows = (double)TOKENS * WIDTH;
-    operands p = {.product = {.a = tensor(b, TOKENS, WIDTH, b->dtype),
-                              .b = tensor(b, INNER, WIDTH, b->dtype),
-                              .bias = tensor(b, INNER, 0, EH_F32),
-                              .y = tensor(b, TOKENS, INNER, b->dtype),
-                              .transpose_b = true},
-                  .x = tensor(b, TOKENS, INNER, b->dtype)};
-    const double flops = 2.0 * TOKENS * WIDTH * INNER, inner = 4 * rows;
-    measure(b, "product 8192 x 1024 x 4096", run_product, &p, flops, element * (rows + inner));
-    measure(b, "product and gelu 8192 x 1024 x 4096", run_activated, &p, flops, element * (rows + 2 * inner));
-    operands a = {.x = p.x, .y = p.product.y, .z = tensor(b, TOKENS, INNER, b->dtype)};
-    measure(b, "gelu forward 8192 x 4096", run_gelu, &a, 10 * inner, 2 * element * inner);
-    measure(b, "gelu backward 8192 x 4096", run_gelu_backward, &a, 20 * inner, 3 * element * inner);
-    operands n = {.x = tensor(b, TOKENS, WIDTH, b->dtype),
-                  .y = tensor(b, TOKENS, WIDTH, b->dtype),
-                  .z = tensor(b, TOKENS, WIDTH, b->dtype),
-                  .mean = tensor(b, TOKENS, 0, EH_F32),
-                  .scale = tensor(b, TOKENS, 0, EH_F32),
-                  .norm = {EH_LAYER_NORM, 1e-5f, tensor(b, WIDTH, 0, EH_F32), tensor(b, WIDTH, 0, EH_F32)}};
-    measure(b, "norm forward + residual 8192 x 1024", run_norm, &n, 8 * rows, 4 * element * rows);
-    measure(b, "norm backward 8192 x 1024", run_norm_backward, &n, 14 * rows, (2 + 4) * element * rows);
-    operands r = {.x = tensor(b, WORDS, WIDTH, b->dtype),
-                  .y = tensor(b, TOKENS, WIDTH, b->dtype),
-                  .z = tensor(b, WORDS, WIDTH, EH_F32),
-                  .mean = tensor(b, TOKENS, 0, EH_I32),
-                  .scale = tensor(b, WIDTH, 0, EH_F32),
-                  .row_weight = tensor(b, TOKENS, WIDTH, EH_F32)};
-    int32_t *ids = calloc(TOKENS, sizeof *ids);
-    for (int i = 0; i < TOKENS; i++) ids[i] = (int32_t)(((uint64_t)i * 2654435761u >> 7) % (i % 3 == 0 ? 64 : WORDS));
+    const int64_t tokens = b->small ? 64 : 8192, many = 4 * tokens, width = b->small ? 64 : 1024;
+    const int64_t words = b->small ? 1000 : 250880, sampled = b->small ? 2 : 256;
+    const double element = (double)eh_dtype_bytes(b->dtype), rows = (double)(many * width);
+    bench_wide(b, tokens, width);
+    operands n = {.x = tensor(b, many, width, b->dtype),
+                  .y = tensor(b, many, width, b->dtype),
+                  .z = tensor(b, many, width, b->dtype),
+                  .mean = tensor(b, many, 0, EH_F32),
+                  .scale = tensor(b, many, 0, EH_F32),
+                  .norm = {EH_LAYER_NORM, 1e-5f, tensor(b, width, 0, EH_F32), tensor(b, width, 0, EH_F32)}};
+    measure_named(b, "norm forward + residual", many, width, run_norm, &n, 8 * rows, 4 * element * rows);
+    measure_named(b, "norm backward", many, width, run_norm_backward, &n, 14 * rows,
+                  (4 + 2) * element * rows); // two kernels
+    operands r = {.x = tensor(b, words, width, b->dtype),
+                  .y = tensor(b, many, width, b->dtype),
+                  .z = tensor(b, words, width, EH_F32),
+                  .mean = tensor(b, many, 0, EH_I32),
+                  .scale = tensor(b, width, 0, EH_F32),
+                  .row_weight = tensor(b, many, width, EH_F32)};
+    int32_t *ids = calloc((size_t)many, sizeof *ids);
+    for (int64_t i = 0; i < many; i++)
+        ids[i] = (int32_t)(((uint64_t)i * 2654435761u >> 7) % (uint64_t)(i % 3 == 0 ? 64 : words));
+    const double different = (double)(count_different(ids, many, words) * width);
     must(eh_backend_upload(b->backend, ids, &r.mean));
     must(eh_backend_wait(b->backend));
     free(ids);
-    measure(b, "embedding forward 8192 x 1024", run_gather, &r, 0, 2 * element * rows);
-    measure(b, "embedding backward 8192 x 1024", run_scatter, &r, rows, (element + 8) * rows);
-    measure(b, "bias gradient 8192 x 1024", run_column_sum, &r, rows, element * rows);
-    measure(b, "dropout 8192 x 1024", run_dropout, &r, 0, 2 * element * rows);
-    measure(b, "cast 8192 x 1024", run_convert, &r, 0, (element + 4) * rows);
-    operands l = {.x = tensor(b, 64, WORDS, EH_F32), .y = tensor(b, 64, 2, EH_I32), .z = tensor(b, 64, 0, EH_I32)};
-    measure(b, "log softmax 64 x 250880", run_log_softmax, &l, 10.0 * 64 * WORDS, 8.0 * 64 * WORDS);
-    measure(b, "sample top-k, top-p 64 x 250880", run_sample, &l, 0, 4.0 * 64 * WORDS);
-    bench_attention(b, 16, 512);
-    bench_attention(b, 128, 64);
+    measure_named(b, "embedding forward", many, width, run_gather, &r, 0, element * (rows + different));
+    measure_named(b, "embedding backward", many, width, run_scatter, &r, rows, element * rows + 8 * different);
+    measure_named(b, "bias gradient", many, width, run_column_sum, &r, rows, element * rows);
+    measure_named(b, "dropout", many, width, run_dropout, &r, 0, 2 * element * rows);
+    measure_named(b, "cast", many, width, run_convert, &r, 0, (element + 4) * rows);
+    operands l = {
+        .x = tensor(b, sampled, words, EH_F32), .y = tensor(b, sampled, 2, EH_I32), .z = tensor(b, sampled, 0, EH_I32)};
+    const double logits = (double)(sampled * words);
+    measure_named(b, "log softmax", sampled, words, run_log_softmax, &l, 10 * logits, 8 * logits);
+    measure_named(b, "sample top-k, top-p", sampled, words, run_sample, &l, 0, 4 * logits);
+    bench_attention(b, b->small ? 1 : 32, b->small ? 48 : 512);
+    bench_attention(b, b->small ? 4 : 256, b->small ? 16 : 64);
 }
 
 int main(int argc, char **argv)
@@ -394,7 +440,7 @@ int main(int argc, char **argv)
     bench b = {.seconds = 0.3, .dtype = EH_F32, .threads = 1};
     const char *device = "cpu";
     int option;
-    while ((option = getopt(argc, argv, "d:t:s:p:o:g:m")) != -1) {
+    while ((option = getopt(argc, argv, "d:t:s:p:o:g:mS")) != -1) {
         switch (option) {
         case 'd':
             device = optarg;
@@ -414,6 +460,9 @@ int main(int argc, char **argv)
         case 'm':
             b.markdown = true;
             break;
+        case 'S':
+            b.small = true;
+            break;
         case 'o':
             b.only = optarg;
             break;
@@ -431,11 +480,13 @@ int main(int argc, char **argv)
         bench_large(&b);
     else
         bench_products(&b);
-    if (b.only == NULL || strstr("attention forward attention backward", b.only) != NULL) {
+    if (!b.queues && (b.only == NULL || strstr("attention forward attention backward", b.only) != NULL)) {
         bench_attention(&b, 20, 24);
         bench_attention(&b, 4, 512);
     }
-    bench_memory(&b);
+    if (!b.queues)
+        bench_small(&b);
+    bench_optimiser(&b);
     bench_output(&b);
     eh_backend_close(&b.backend);
     return 0;
