@@ -33,8 +33,10 @@ static int threads_of_rank(const eh_comm *comm)
 
 static eh_status open_backend(eh_stage *stage)
 {
-    EH_TRY(eh_backend_open(stage->job.device, eh_comm_local_rank(stage->comm), threads_of_rank(stage->comm),
-                           &stage->backend));
+    const int threads = threads_of_rank(stage->comm);
+    if (threads > 0) // loops outside the backend, too
+        omp_set_num_threads(threads);
+    EH_TRY(eh_backend_open(stage->job.device, eh_comm_local_rank(stage->comm), threads, &stage->backend));
     if (!stage->profile)
         return EH_OK;
     eh_string path = {0};

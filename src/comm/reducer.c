@@ -13,6 +13,7 @@
 
 enum {
     CACHE_BLOCK = 2048,          // floats added up at a time
+    WORTH_A_TEAM = 1 << 16,      // floats from which on a rank's threads share the work
     LONGEST_PART = 1 << 17,      // floats of a bucket that a rank or node adds up at once
     SHORTEST_PART = 1 << 12,     //
     RECEIVED_ELEMENTS = 8 << 20, // floats that a rank may hold of other nodes' partial sums
@@ -151,7 +152,10 @@ static void add_block(float *restrict into, const float *restrict from, int64_t 
 
 void eh_reducer_merge(const eh_tree_merge *merges, int merge_count, float *const *slots, int64_t begin, int64_t end)
 {
-    for (int64_t block = begin; block < end && merge_count > 0; block += CACHE_BLOCK) {
+    if (merge_count == 0)
+        return;
+#pragma omp parallel for if (end - begin >= WORTH_A_TEAM)
+    for (int64_t block = begin; block < end; block += CACHE_BLOCK) {
         const int64_t count = end - block < CACHE_BLOCK ? end - block : CACHE_BLOCK;
         for (int m = 0; m < merge_count; m++)
             add_block(slots[merges[m].into] + block, slots[merges[m].from] + block, count);
@@ -163,10 +167,11 @@ static void add_to_slots(eh_tree_reducer *reducer, int64_t first, int64_t end, c
 {
     float *const *slots = reducer->slots + reducer->own_slot;
     const eh_tree_merge *merges = reducer->leaf_merges;
-    if (reducer->leaf_merge_count == 0)
-        memcpy(slots[reducer->fresh] + first, values, (size_t)(end - first) * sizeof *values);
-    for (int64_t block = first; block < end && reducer->leaf_merge_count > 0; block += CACHE_BLOCK) {
+#pragma omp parallel for if (end - first >= WORTH_A_TEAM)
+    for (int64_t block = first; block < end; block += CACHE_BLOCK) {
         const int64_t count = end - block < CACHE_BLOCK ? end - block : CACHE_BLOCK;
+        if (reducer->leaf_merge_count == 0)
+            memcpy(slots[reducer->fresh] + block, values + (block - first), (size_t)count * sizeof *values);
         for (int m = 0; m < reducer->leaf_merge_count; m++) // the first one takes the leaf itself
             add_block(slots[merges[m].into] + block, m == 0 ? values + (block - first) : slots[merges[m].from] + block,
                       count);

@@ -11,7 +11,8 @@
 #include "core/sha256.h"
 #include "model/model_internal.h"
 
-#define CHUNK 262144      // elements that are converted at a time
+#define BLOCK 4096        // elements that one thread converts at a time
+#define CHUNK 1048576     // of all threads
 #define CONVERTED 4194304 // the same, from memory to memory
 
 bool eh_is_matrix(const eh_model *model, int64_t p)
@@ -117,38 +118,63 @@ static eh_status find_all(eh_model *model)
 }
 
 // --- Reading -----------------------------------------------------------------------------------------------------
-// Converts values [begin, begin + length) on the host into `tensor`, a chunk at a time; counts what is not finite.
+static int64_t count_not_finite(const float *values, int64_t count)
+{
+    int64_t bad = 0;
+    for (int64_t i = 0; i < count; i++) bad += (eh_float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
+    return bad;
+}
+
+// Writes values [first, first + count) to `place` as the dtype; NULL: they are looked at only. Returns how many are not
+// finite.
+static int64_t convert(const eh_stored_tensor *in, int64_t first, int64_t count, eh_dtype dtype, void *place)
+{
+    int64_t bad = 0;
+#pragma omp parallel for reduction(+ : bad)
+    for (int64_t begin = 0; begin < count; begin += BLOCK) {
+        float block[BLOCK];
+        const int64_t length = count - begin < BLOCK ? count - begin : BLOCK;
+        float *values = place != NULL && dtype == EH_F32 ? (float *)place + begin : block;
+        eh_stored_tensor_read(in, first + begin, length, values);
+        bad += count_not_finite(values, length);
+        if (place == NULL || dtype == EH_F32)
+            continue;
+        uint16_t *halves = (uint16_t *)place + begin;
+        for (int64_t i = 0; i < length; i++)
+            halves[i] = dtype == EH_BF16 ? eh_bf16_from_float(values[i]) : eh_fp16_from_float(values[i]);
+    }
+    return bad;
+}
+
+// Puts values [begin, begin + length) into `tensor`, a chunk at a time, so that the file's largest tensor is never in
+// memory beside its copy; counts what is not finite.
 static eh_status copy_in(eh_model *model, const eh_stored_tensor *in, int64_t begin, int64_t length,
                          const eh_tensor *tensor, int64_t *bad)
 {
-    float *values = NULL;
-    uint16_t *halves = NULL;
+    char *staging = NULL, *host = eh_tensor_host(tensor);
     eh_status status = EH_OK;
     const int64_t chunk = length < CHUNK ? length : CHUNK;
     const size_t in_bytes = in->count > 0 ? in->size / (size_t)in->count : 0; // of a value
-    EH_TRY_OR(done, EH_ALLOC(chunk, &values));
-    if (tensor->dtype != EH_F32)
-        EH_TRY_OR(done, EH_ALLOC(chunk, &halves));
+    const size_t out_bytes = eh_dtype_bytes(tensor->dtype);
+    if (host == NULL)
+        EH_TRY_OR(done, EH_ALLOC(chunk * (int64_t)out_bytes, &staging));
     for (int64_t first = 0; first < length; first += chunk) {
         const int64_t count = length - first < chunk ? length - first : chunk;
-        eh_stored_tensor_read(in, begin + first, count, values);
-        for (int64_t i = 0; i < count; i++) *bad += (eh_float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
-        eh_tensor part = {.buffer = tensor->buffer,
-                          .offset = tensor->offset + (size_t)first * eh_dtype_bytes(tensor->dtype),
-                          .dtype = tensor->dtype,
-                          .dimension_count = 1,
-                          .shape = {count}};
-        for (int64_t i = 0; halves != NULL && i < count; i++)
-            halves[i] = tensor->dtype == EH_BF16 ? eh_bf16_from_float(values[i]) : eh_fp16_from_float(values[i]);
-        EH_TRY_OR(done, eh_backend_upload(model->backend, halves != NULL ? (void *)halves : (void *)values, &part));
-        // Chunk by chunk, so that the file's largest tensor is never in memory beside its copy.
+        const size_t offset = (size_t)first * out_bytes;
+        *bad += convert(in, begin + first, count, tensor->dtype, host != NULL ? host + offset : staging);
+        const eh_tensor part = {.buffer = tensor->buffer,
+                                .offset = tensor->offset + offset,
+                                .dtype = tensor->dtype,
+                                .dimension_count = 1,
+                                .shape = {count}};
+        if (host == NULL)
+            EH_TRY_OR(done, eh_backend_upload(model->backend, staging, &part));
         eh_mapped_file_forget(&model->stored.files[in->file], in->bytes + (size_t)(begin + first) * in_bytes,
                               (size_t)count * in_bytes);
     }
     eh_mapped_file_forget(&model->stored.files[in->file], in->bytes, in->size);
 done:
-    eh_free(&values);
-    eh_free(&halves);
+    eh_free(&staging);
     return status;
 }
 
@@ -199,18 +225,6 @@ static bool can_map(const eh_model *model, int64_t p)
     return stored_dtype(slot->in) == wanted && (uintptr_t)slot->in->bytes % eh_dtype_bytes(wanted) == 0;
 }
 
-static int64_t count_bad(const eh_stored_tensor *in)
-{
-    float values[1024];
-    int64_t bad = 0;
-    for (int64_t first = 0; first < in->count; first += 1024) {
-        const int64_t count = in->count - first < 1024 ? in->count - first : 1024;
-        eh_stored_tensor_read(in, first, count, values);
-        for (int64_t i = 0; i < count; i++) bad += (eh_float_bits(values[i]) & 0x7f800000u) == 0x7f800000u;
-    }
-    return bad;
-}
-
 static eh_status map_in(eh_model *model, int64_t p)
 {
     eh_slot *slot = &model->layout.slots[p];
@@ -223,7 +237,7 @@ static eh_status map_in(eh_model *model, int64_t p)
         return status;
     }
     slot->value = slot->matrix = eh_parameter_view(view, parameter, stored_dtype(slot->in), 0);
-    slot->bad = count_bad(slot->in);
+    slot->bad = convert(slot->in, 0, slot->in->count, EH_F32, NULL);
     return EH_OK;
 }
 

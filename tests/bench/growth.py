@@ -1,8 +1,8 @@
-"""How the cost of a training step grows, from the lines that tests/bench/run.sh's grow-* and data-* cases left:
-growth.py LINES.jsonl...
+"""How cost grows, from the lines that tests/bench/run.sh's grow-*, data-* and decode-* cases left: growth.py LINES.jsonl...
 
 With the model: seconds by the clock fitted as c weights^b over all sizes (least squares of the logarithms), and what a
-weight and token cost at each size. With the data: a step's seconds and the peak of memory beside the first case's.
+weight and token cost at each size. With the data: a step's seconds and the peak of memory beside the first case's. With a text's length: the seconds of one
+more token of one text, and at what speed that reads all weights once.
 """
 import json
 import math
@@ -29,6 +29,7 @@ def fit(points):
 def main():
     lines = list(read(sys.argv[1:]))
     models = sorted((line["weights"], line) for name, line in lines if name.startswith("grow-"))
+    texts = {name: line for name, line in lines if name.startswith("decode-")}
     data = [(line["examples"], line) for name, line in lines if name.startswith("data-")]
     if len(models) > 1:
         print("| weights | s a step | of the processor | ns a weight and token | peak, bytes a weight |\n|---|---|---|---|---|")
@@ -44,6 +45,20 @@ def main():
         for examples, line in sorted(data, key=lambda pair: pair[0]):
             print(f"| {examples} | {line['seconds']['median'] / line['mean_tokens'] * 1e6:.1f} | "
                   f"{line['processor']['median'] / line['mean_tokens'] * 1e6:.1f} | {line['peak_gib']:.4g} |")
+    print_decoding(texts)
+
+
+def print_decoding(texts):
+    """Cases come in twos that differ in the number of new tokens alone, with which their names end."""
+    pairs = {}
+    for name, line in texts.items():
+        pairs.setdefault(name.rpartition("-")[0], []).append(line)
+    if pairs:
+        print("\n| one text, token by token | ms a token | weights read at, GB/s |\n|---|---|---|")
+    for name, (few, many) in ((n, sorted(p, key=lambda line: line["new_tokens"])) for n, p in pairs.items() if len(p) == 2):
+        seconds = (many["seconds"]["median"] - few["seconds"]["median"]) / (many["new_tokens"] - few["new_tokens"])
+        size = many["weights"] * (2 if many["precision"] == "bf16" else 4)
+        print(f"| {name.removeprefix('decode-')} | {seconds * 1e3:.3g} | {size / seconds / 1e9:.1f} |")
 
 
 if __name__ == "__main__":

@@ -450,6 +450,7 @@ def main():
     parser.add_argument("--reduction", default="tree")
     parser.add_argument("--size", type=int, default=0, help="slots of generation, tokens of a batch")
     parser.add_argument("--one-at-a-time", action="store_true", help="for want of memory: runs alternate, not rounds")
+    parser.add_argument("--restart", action="store_true", help="a round is a start: programs end after it and begin anew")
     parser.add_argument("--trace")
     parser.add_argument("--folder")
     parser.add_argument("--child", action="store_true")
@@ -466,7 +467,7 @@ def main():
 
 def measure(args, folder, weights):
     programs = children(args, folder, ranks=args.ranks)
-    loads, skip = [load()], 2 if args.mode == "train" else 1
+    loads, skip = [load()], 2 if args.mode == "train" and not args.restart else 1
     rounds = args.rounds + skip
     requests = [None] * rounds
     if args.one_at_a_time:
@@ -478,10 +479,12 @@ def measure(args, folder, weights):
             program.stop()
     else:
         for r in range(rounds):
-            answer = programs[0].ask(dict(dropout=r >= 2))
+            answer = programs[0].ask(dict(dropout=r >= 2 and not args.restart))
             for program in programs[1:]:
-                program.ask(dict(dropout=r >= 2, examples=answer.get("examples")))
+                program.ask(dict(dropout=r >= 2 and not args.restart, examples=answer.get("examples")))
             loads.append(load())
+            for program in programs if args.restart else []:
+                program.stop()
     for program in programs:
         program.stop()
     ours, per = programs[0], args.items if args.mode in ("score", "choose", "generate") else 1
@@ -492,7 +495,7 @@ def measure(args, folder, weights):
         timed = program.rounds[skip:] or program.rounds
         line = dict(facts, program=program.name, seconds=statistic(timed, "seconds", per),
                     processor=statistic(timed, "processor", per * args.threads * args.ranks), peak_gib=program.rounds[-1]["peak_gib"],
-                    start=min(program.starts))
+                    start=statistics.median(program.starts))
         if "tokens" in program.rounds[-1]:
             line.update(tokens=program.rounds[-1]["tokens"], labels=program.rounds[-1]["labels"], examples=args.examples,
                         mean_tokens=statistics.mean(r["tokens"] for r in timed),
@@ -503,7 +506,7 @@ def measure(args, folder, weights):
             theirs = [r["seconds"] for r in timed], [r["processor"] for r in timed]
             line["ratio"] = dict(median=statistics.median(theirs[0]) / statistics.median(mine[0]), best=min(theirs[0]) / min(mine[0]),
                                  processor_median=statistics.median(theirs[1]) / statistics.median(mine[1]),
-                                 processor_best=min(theirs[1]) / min(mine[1]), start=min(program.starts) / min(ours.starts))
+                                 processor_best=min(theirs[1]) / min(mine[1]), start=statistics.median(program.starts) / statistics.median(ours.starts))
         rounded = lambda v: {k: rounded(x) for k, x in v.items()} if isinstance(v, dict) else float(f"{v:.4g}") if isinstance(v, float) else v
         print(json.dumps(rounded(line)), flush=True)
 

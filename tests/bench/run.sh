@@ -27,10 +27,12 @@ cases=(
     "train-bloom-small-4 train bloom-small --micro 4 --peers=lean"
     "score-gpt2 score gpt2 --peers lean,batch,study"
     "score-flan-t5-small score flan-t5-small --peers lean,batch,study"
-    "score-bloom-560m score bloom-560m --peers lean --one-at-a-time"
-    "generate-gpt2 generate gpt2 --items 8"
-    "generate-gpt2-one generate gpt2 --items 8 --size 1 --peers="
-    "generate-flan-t5-small generate flan-t5-small --items 8"
+    "score-bloom-560m score bloom-560m --peers lean,study --one-at-a-time"
+    "score-bloom-560m-bf16 score bloom-560m --peers lean,study --one-at-a-time --precision bf16"
+    "generate-gpt2 generate gpt2"
+    "generate-flan-t5-small generate flan-t5-small"
+    "generate-bloom-560m generate bloom-560m --peers lean --one-at-a-time"
+    "generate-bloom-560m-one generate bloom-560m --items 2 --size 1 --peers study --one-at-a-time"
     "orders-1 choose bloom-small --orders 1 --peers="
     "orders-6 choose bloom-small --orders 6 --peers="
     "pll-bert-base pll bert-base --items 8"
@@ -38,6 +40,16 @@ cases=(
     "ranks-1x2 train bloom-small --threads 2 --micro 2 --peers="
     "ranks-2x1 train bloom-small --threads 1 --ranks 2 --micro 2 --peers="
 )
+for shape in gpt2 bloom-small flan-t5-small; do cases+=("train-$shape-bf16 train $shape --precision bf16"); done
+for shape in gpt2 flan-t5-small; do cases+=("score-$shape-bf16 score $shape --peers lean,batch --precision bf16"); done
+for shape in gpt2 bloom-small flan-t5-small bert-base "$large"; do
+    cases+=("start-$shape train $shape --restart --peers lean")
+done
+for count in 1 41; do # of tokens after a prompt: their difference is what one costs
+    cases+=("decode-gpt2-$count generate gpt2 --items 4 --size 1 --new-tokens $count --peers="
+        "decode-bloom-560m-$count generate bloom-560m --items 2 --size 1 --new-tokens $count --peers="
+        "decode-bloom-560m-bf16-$count generate bloom-560m --precision bf16 --items 2 --size 1 --new-tokens $count --peers=")
+done
 for size in 1m 5m 20m 50m 130m 350m; do cases+=("grow-$size train grow-$size --peers="); done
 for count in 100 1000 10000; do cases+=("data-$count train tiny --peers= --rounds 40 --examples $count"); done
 
