@@ -28,6 +28,7 @@ typedef struct {
 enum {
     EH_GEMM_DEPTH = 256,   // a panel of b of this depth stays in the first-level cache
     EH_GEMM_ROWS = 256,    // at most so many rows of a are packed at a time: with the depth, half a second-level cache
+    EH_GEMM_FEW = 8,       // rows of a, up to which b is read as it lies, once
     EH_GEMM_COLUMNS = 256, // columns of c that a task should have, so that c stays in the second-level cache
     EH_GEMM_SCRATCH = EH_GEMM_ROWS * EH_GEMM_DEPTH + 32 * EH_GEMM_DEPTH + 32 * 32, // floats
 };

@@ -142,7 +142,10 @@ static void multiply_task(void *context, int64_t i, int worker)
         eh_cpu_write(job->cpu, y, (top + r) * job->gemm.n + left, tile.n, tile.c + r * tile.c_row);
 }
 
+enum { WIDEST_STRETCH = 2048 };
+
 // Tiles about as high as a block of packed rows and EH_GEMM_COLUMNS wide; narrower if threads would have nothing to do.
+// A few rows of a are bound by the reading of b: its longest stretches, for their beginnings are not brought in ahead.
 static void choose_tiles(multiply_job *job)
 {
     const int64_t m = job->gemm.m, n = job->gemm.n, panel = job->cpu->kernels->panel_columns;
@@ -151,6 +154,11 @@ static void choose_tiles(multiply_job *job)
     int64_t columns = EH_GEMM_COLUMNS;
     while (columns > panel && job->cpu->threads > 1 && down * ((n + columns - 1) / columns) < 3 * job->cpu->threads)
         columns /= 2;
+    if (m <= EH_GEMM_FEW) {
+        const int64_t share = (n + job->cpu->threads - 1) / job->cpu->threads;
+        const int64_t stretch = ((share < WIDEST_STRETCH ? share : WIDEST_STRETCH) + panel - 1) / panel * panel;
+        columns = columns > stretch ? columns : stretch;
+    }
     job->tile_columns = columns < panel ? panel : columns;
     job->tiles_down = (m + job->tile_rows - 1) / job->tile_rows;
     job->tiles_across = (n + job->tile_columns - 1) / job->tile_columns;
@@ -189,7 +197,7 @@ static eh_status pack_operands(multiply_job *job)
     const size_t b_bytes = (size_t)((gemm->n + panel - 1) / panel * panel * gemm->k) * sizeof(float);
     gemm->packed_rows = (gemm->m + row - 1) / row * row;
     const size_t a_bytes = (size_t)(gemm->packed_rows * gemm->k) * sizeof(float);
-    const bool a = gemm->k > 0 && job->tiles_across > 1 && gemm->m > 8 && a_bytes <= packed_once_most;
+    const bool a = gemm->k > 0 && job->tiles_across > 1 && gemm->m > EH_GEMM_FEW && a_bytes <= packed_once_most;
     const bool b = gemm->k > 0 && job->tiles_down > 1 && gemm->packed_b == NULL && b_bytes <= packed_once_most;
     if (!a && !b)
         return EH_OK;
