@@ -1,7 +1,7 @@
-// Kernels, and host code around them, that are wrong on purpose: the emulated device must notice each. One runs in a child
-// process, forward and in reversed order of the threads; it is noticed if the child dies or ends with the CUDA error that
-// is due, if its results differ between the orders, or if they hold NaN. What only a sanitizer sees is asked for in the
-// build with that sanitizer.
+// Kernels, and host code around them, that are wrong on purpose: the emulated device must notice each. One runs in a
+// child process, forward and in reversed order of the threads; it is noticed if the child dies or ends with the CUDA
+// error that is due, if its results differ between the orders, or if they hold NaN. What only a sanitizer sees is asked
+// for in the build with that sanitizer.
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -56,10 +56,13 @@ cudaError_t due_error(int which)
     switch (which) {
     case too_many_threads:
     case no_block:
-    case too_flat_a_grid: return cudaErrorInvalidConfiguration;
+    case too_flat_a_grid:
+        return cudaErrorInvalidConfiguration;
     case too_much_shared:
-    case copy_past_end: return cudaErrorInvalidValue;
-    default: return cudaSuccess;
+    case copy_past_end:
+        return cudaErrorInvalidValue;
+    default:
+        return cudaSuccess;
     }
 }
 
@@ -129,13 +132,27 @@ bool run_host_mistake(int which, float *out, float *in, float *results)
     cudaEvent_t written = nullptr;
     float *pinned = nullptr, *fresh = nullptr;
     switch (which) {
-    case too_many_threads: LAUNCH(fill_kernel, dim3(1), dim3(1025), 0, nullptr, out, 1.0f); break;
-    case no_block: LAUNCH(fill_kernel, dim3(0), dim3(threads), 0, nullptr, out, 1.0f); break;
-    case too_flat_a_grid: LAUNCH(fill_kernel, dim3(1, 65536), dim3(threads), 0, nullptr, out, 1.0f); break;
-    case too_much_shared: LAUNCH(fill_kernel, dim3(1), dim3(threads), 49 * 1024, nullptr, out, 1.0f); break;
-    case too_large_arrays: LAUNCH(hungry_kernel, dim3(1), dim3(threads), 0, nullptr, out); break;
-    case host_pointer: LAUNCH(copy_kernel, dim3(1), dim3(threads), 0, nullptr, out, static_cast<const float *>(results)); break;
-    case copy_past_end: (void)cudaMemcpy(out, in, 2 * threads * sizeof(float), cudaMemcpyDeviceToDevice); break;
+    case too_many_threads:
+        LAUNCH(fill_kernel, dim3(1), dim3(1025), 0, nullptr, out, 1.0f);
+        break;
+    case no_block:
+        LAUNCH(fill_kernel, dim3(0), dim3(threads), 0, nullptr, out, 1.0f);
+        break;
+    case too_flat_a_grid:
+        LAUNCH(fill_kernel, dim3(1, 65536), dim3(threads), 0, nullptr, out, 1.0f);
+        break;
+    case too_much_shared:
+        LAUNCH(fill_kernel, dim3(1), dim3(threads), 49 * 1024, nullptr, out, 1.0f);
+        break;
+    case too_large_arrays:
+        LAUNCH(hungry_kernel, dim3(1), dim3(threads), 0, nullptr, out);
+        break;
+    case host_pointer:
+        LAUNCH(copy_kernel, dim3(1), dim3(threads), 0, nullptr, out, static_cast<const float *>(results));
+        break;
+    case copy_past_end:
+        (void)cudaMemcpy(out, in, 2 * threads * sizeof(float), cudaMemcpyDeviceToDevice);
+        break;
     case host_touches:
         cudaemu_set_strict(1);
         results[0] = in[0];
@@ -172,7 +189,8 @@ bool run_host_mistake(int which, float *out, float *in, float *results)
         }
         std::memcpy(results, pinned, threads * sizeof(float));
         break;
-    default: return false;
+    default:
+        return false;
     }
     return true;
 }
@@ -238,10 +256,10 @@ int main(int argc, char **argv)
 #elif defined(BROKEN_TSAN)
     const int expected[] = {no_barrier, no_second_barrier, no_syncwarp, no_atomic};
 #else
-    const int expected[] = {no_barrier,     no_second_barrier, no_syncwarp,      two_barriers,     half_a_shuffle,
-                            past_global,    uninitialised,     lane_not_in_mask, too_many_threads, no_block,
-                            too_flat_a_grid, too_much_shared,  too_large_arrays, host_touches,     copy_past_end,
-                            use_after_free, near_past_end,     no_event,         no_wait,          host_pointer};
+    const int expected[] = {no_barrier,      no_second_barrier, no_syncwarp,      two_barriers,     half_a_shuffle,
+                            past_global,     uninitialised,     lane_not_in_mask, too_many_threads, no_block,
+                            too_flat_a_grid, too_much_shared,   too_large_arrays, host_touches,     copy_past_end,
+                            use_after_free,  near_past_end,     no_event,         no_wait,          host_pointer};
 #endif
     int passed = 0, failed = 0;
     for (int which : {none, right_order}) {
