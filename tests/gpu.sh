@@ -178,7 +178,9 @@ tell_rehearsal() {
     sed -E '/^(#|`|Driver)/!s/[0-9]+(\.[0-9]+)?/#/g' "$results/gpu-$short_name.md"
     echo "tests/gpu.sh: REHEARSED on an emulated device: no GPU was tested, nothing was measured, nothing was written"
 }
+exec 3>&1 # where a signal comes during a check, whose output goes to a file
 stopped() {
+    exec >&3
     kill $(jobs -p) 2>/dev/null
     [ "$rehearse" = 0 ] || tell_rehearsal
     echo "tests/gpu.sh: stopped; what was known by then: $results/gpu-$short_name.md"
@@ -221,9 +223,9 @@ check() {
     elif [ "$code" = 124 ]; then result="FAILED: more than $most s" failed=1
     elif [ "$code" != 0 ]; then result="FAILED: exit $code" failed=1; fi
     [ "$result" = passed ] || tail -15 "$work/log"
-    echo "$name: $result"
     echo "| $name | $result | $((SECONDS - begin)) |" >>"$report"
     save
+    echo "$name: $result"
 }
 tests=$build/tests sanitized=(pointwise attention output sampling) slow=1
 [ "$rehearse" = 0 ] || operations=(sampling) sanitized=(sampling) slow=5 # the others are tests of that build as it is

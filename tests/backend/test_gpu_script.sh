@@ -30,8 +30,8 @@ check 'nothing was written by either' test ! -e tree/results
 build=$(dirname "$EVENHAND_TESTS")
 if grep -q 'EVENHAND_CUDA:STRING=EMULATED' "$build/CMakeCache.txt"; then
     before=$(ls "$EVENHAND_SOURCE/results")
-    rehearse() { run timeout "$1" bash "$EVENHAND_SOURCE/tests/gpu.sh" --rehearse --build "$build" "${@:2}"; }
-    rehearse 600
+    rehearse() { run timeout 600 bash "$EVENHAND_SOURCE/tests/gpu.sh" --rehearse --build "$build" "$@"; }
+    rehearse
     check 'a rehearsal goes well' equal "$code" 0
     check 'it says what it was' has "$out" 'REHEARSED on an emulated device: no GPU was tested, nothing was measured'
     for part in '| operations: sampling | passed |' 'beside transformers | ' 'memory.zero # to # | passed |' '| cast # x # |' \
@@ -42,10 +42,17 @@ if grep -q 'EVENHAND_CUDA:STRING=EMULATED' "$build/CMakeCache.txt"; then
     check 'nothing failed in it' has_not "$out" FAILED
     check 'nothing is left to do' has_not "$out" 'Not finished'
     # Cut off, it leaves what it knew, and says that it is not all; so does one that has too little time.
-    rehearse 2
-    check 'stopped: exit 124, by what stopped it' equal "$code" 124
+    bash "$EVENHAND_SOURCE/tests/gpu.sh" --rehearse --build "$build" >stopped 2>&1 &
+    script=$!
+    until grep -q '^operations: sampling' stopped || ! kill -0 $script 2>/dev/null; do sleep 0.1; done
+    kill -TERM $script
+    code=0
+    wait $script || code=$?
+    out=$(cat stopped)
+    check 'stopped: exit 1' equal "$code" 1
+    check 'stopped: it has what was passed by then' has "$out" '| operations: sampling | passed | # |'
     check 'what was known' has "$out" '**Not finished**: the script was stopped here'
-    rehearse 600 --seconds 0
+    rehearse --seconds 0
     check 'no time: exit 1' equal "$code" 1
     check 'no time: it says so of each part' test "$(grep -c 'finished in time' <<<"${out,,}")" -ge 8
     check 'nothing was written' equal "$(ls "$EVENHAND_SOURCE/results")" "$before"
