@@ -117,7 +117,8 @@ EH_CHECKED eh_status eh_activation_backward(eh_backend *backend, eh_activation k
 typedef enum { EH_WRITE, EH_ADD } eh_output_mode;
 EH_CHECKED eh_status eh_gather_rows(eh_backend *backend, const eh_tensor *table, const eh_tensor *index,
                                     eh_output_mode mode, const eh_tensor *y);
-// table[index[i]] += x[i], in ascending i for equal indices: the embedding's gradient.
+// table[index[i]] += x[i], in ascending i for equal indices: the embedding's gradient. (A GPU takes the rows of a table of
+// at most four in chunks, as a column sum.)
 EH_CHECKED eh_status eh_scatter_add_rows(eh_backend *backend, const eh_tensor *x, const eh_tensor *index,
                                          const eh_tensor *table);
 // y[j] += sum_i x[i, j]: the gradient of a bias. x [rows, n], y [n].
@@ -209,13 +210,17 @@ typedef struct {
 EH_CHECKED eh_status eh_attention_forward(eh_backend *backend, const eh_attention *attention, const eh_heads *query,
                                           const eh_heads *key, const eh_heads *value, const eh_heads *output,
                                           const eh_tensor *log_sum_exp);
-// grad_query, grad_key, grad_value are added to; grad_relative_bias fp32 [buckets, heads] too (may be missing). A GPU
-// takes no segments with `middle` rows here.
+// Whether a row of keys belongs to several segments, so that its gradient has several parts.
+bool eh_attention_shares_keys(const eh_attention *attention);
+// grad_query, grad_key, grad_value are added to, or, fresh, written for all rows of the segments, where no keys are
+// shared and there is a query; grad_relative_bias fp32 [buckets, heads] is added to (may be missing). A GPU takes no
+// segments with `middle` rows here.
 typedef struct {
     eh_heads query, key, value, output, grad_output;
     eh_tensor log_sum_exp;
     eh_heads grad_query, grad_key, grad_value;
     eh_tensor grad_relative_bias;
+    bool fresh;
 } eh_attention_grads;
 EH_CHECKED eh_status eh_attention_backward(eh_backend *backend, const eh_attention *attention,
                                            const eh_attention_grads *grads);
@@ -281,13 +286,32 @@ typedef struct {
 EH_CHECKED eh_status eh_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
                                    const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
                                    const eh_tensor *copy);
+// The same over runs of elements, in one pass where the backend can: a model has some hundred, most of them short. A
+// run begins at different places of the weights (and their copy), the gradient, and the moments; adamw->weight_decay
+// holds for those that decay.
+typedef struct {
+    int64_t weights, gradient, moments; // first elements
+    int64_t count;
+    bool decays;
+} eh_adamw_run;
+EH_CHECKED eh_status eh_adamw_runs(eh_backend *backend, const eh_adamw *adamw, const eh_adamw_run *runs,
+                                   int64_t run_count, const eh_tensor *weights, const eh_tensor *gradient,
+                                   const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy);
 // Pull towards anchors, the gradient of strength / 2 sum_i importance[i] (weights[i] - anchor[i])^2, added to
 // `gradient`. All fp32 and of one size; importance may be missing: 1 for all.
 EH_CHECKED eh_status eh_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
                              const eh_tensor *importance, const eh_tensor *gradient);
-// Sum of squares in double with a fixed order (blocks of 4096, then a binary tree): the same on any number of threads.
-// Waits. NaN and Inf show in it.
+// Sum of squares in double with a fixed order, the same on any number of threads (on the host: blocks of 4096, then a
+// binary tree). Waits. NaN and Inf show in it.
 EH_CHECKED eh_status eh_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum);
+// The same for each piece of some stretches of a vector, all at once: a device is waited for once.
+typedef struct {
+    int64_t first, count; // elements
+    int64_t piece;        // elements of a piece; the last one may be shorter
+    double *sums;         // [count / piece, rounded up], written
+} eh_norm_stretch;
+EH_CHECKED eh_status eh_squared_norms(eh_backend *backend, const eh_tensor *x, const eh_norm_stretch *stretches,
+                                      int64_t stretch_count);
 
 #ifdef __cplusplus
 }

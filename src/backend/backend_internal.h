@@ -66,11 +66,13 @@ typedef struct {
                                  const eh_tensor *row_weight, float strength, const eh_tensor *divergence);
     eh_status (*argmax_rows)(eh_backend *backend, const eh_tensor *logits, const eh_tensor *index);
     eh_status (*sample_rows)(eh_backend *backend, const eh_sampling *sampling);
-    eh_status (*adamw_step)(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
-                            const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy);
+    eh_status (*adamw_runs)(eh_backend *backend, const eh_adamw *adamw, const eh_adamw_run *runs, int64_t run_count,
+                            const eh_tensor *weights, const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
+                            const eh_tensor *copy);
     eh_status (*pull)(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
                       const eh_tensor *importance, const eh_tensor *gradient);
-    eh_status (*squared_norm)(eh_backend *backend, const eh_tensor *x, double *sum);
+    eh_status (*squared_norms)(eh_backend *backend, const eh_tensor *x, const eh_norm_stretch *stretches,
+                               int64_t stretch_count);
     eh_status (*limits)(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes); // 0: not known
 } eh_backend_table;
 

@@ -17,6 +17,19 @@ eh_status eh_host_multiply_activate(eh_backend *backend, const eh_product *produ
                                     const eh_tensor *activated);
 eh_status eh_host_sample_rows(eh_backend *backend, const eh_sampling *sampling); // sampling.c
 
+// Zeroes the gradients of all rows of the segments.
+void eh_host_clear_attention(const eh_attention *attention, const eh_attention_grads *grads);
+// Runs and pieces one after the other, by a function for one of them.
+typedef eh_status eh_host_adamw(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
+                                const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
+                                const eh_tensor *copy);
+eh_status eh_host_adamw_runs(eh_backend *backend, const eh_adamw *adamw, const eh_adamw_run *runs, int64_t run_count,
+                             const eh_tensor *weights, const eh_tensor *gradient, const eh_tensor *m,
+                             const eh_tensor *v, const eh_tensor *copy, eh_host_adamw *step);
+eh_status eh_host_squared_norms(eh_backend *backend, const eh_tensor *x, const eh_norm_stretch *stretches,
+                                int64_t stretch_count,
+                                eh_status (*squared_norm)(eh_backend *, const eh_tensor *, double *));
+
 // Host addresses of a tensor's elements; NULL where there is no tensor.
 static inline void *eh_host_address(const eh_tensor *tensor)
 {

@@ -296,6 +296,18 @@ static double attention_scores(const eh_attention *attention)
     return scores * (double)attention->head_count;
 }
 
+bool eh_attention_shares_keys(const eh_attention *attention)
+{
+    int64_t end = 0;
+    for (int64_t s = 0; s < attention->segment_count; s++) {
+        const eh_segment *segment = &attention->host_segments[s];
+        if (eh_segment_shared(segment) > 0 || segment->key_begin < end)
+            return true;
+        end = (int64_t)segment->key_begin + segment->key_count;
+    }
+    return false;
+}
+
 static void check_attention(const eh_attention *attention, const eh_heads *query, const eh_heads *key,
                             const eh_heads *value, const eh_heads *output)
 {
@@ -461,20 +473,44 @@ eh_status eh_sample_rows(eh_backend *backend, const eh_sampling *sampling)
 }
 
 // --- Optimiser ---------------------------------------------------------------------------
+static eh_tensor flat(const eh_tensor *tensor)
+{
+    const int64_t count = eh_tensor_count(tensor);
+    return eh_tensor_exists(tensor) ? eh_tensor_reshape(tensor, 1, &count) : (eh_tensor){0};
+}
+
 eh_status eh_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights, const eh_tensor *gradient,
                         const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy)
 {
-    EH_ASSERT(is_fp32(weights) && is_fp32(gradient) && is_fp32(m) && is_fp32(v) && same_count(weights, gradient) &&
-              same_count(weights, m) && same_count(weights, v) && adamw->step >= 1);
-    EH_ASSERT(!eh_tensor_exists(copy) || (is_real(copy) && same_count(weights, copy)));
+    EH_ASSERT(same_count(weights, gradient) && same_count(weights, m) && same_count(weights, v));
+    const eh_adamw_run all = {.count = eh_tensor_count(weights), .decays = true};
+    const eh_tensor w = flat(weights), g = flat(gradient), own_m = flat(m), own_v = flat(v), c = flat(copy);
+    return eh_adamw_runs(backend, adamw, &all, 1, &w, &g, &own_m, &own_v, &c);
+}
+
+eh_status eh_adamw_runs(eh_backend *backend, const eh_adamw *adamw, const eh_adamw_run *runs, int64_t run_count,
+                        const eh_tensor *weights, const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
+                        const eh_tensor *copy)
+{
+    int64_t count = 0;
+    EH_ASSERT(is_fp32(weights) && is_fp32(gradient) && is_fp32(m) && is_fp32(v) && adamw->step >= 1);
+    EH_ASSERT(same_count(m, v) && (!eh_tensor_exists(copy) || (is_real(copy) && same_count(weights, copy))));
+    for (int64_t r = 0; r < run_count; r++) {
+        const eh_adamw_run *run = &runs[r];
+        EH_ASSERT(run->count >= 0 && run->weights >= 0 && run->gradient >= 0 && run->moments >= 0);
+        EH_ASSERT(run->weights + run->count <= eh_tensor_count(weights) &&
+                  run->gradient + run->count <= eh_tensor_count(gradient) &&
+                  run->moments + run->count <= eh_tensor_count(m));
+        count += run->count;
+    }
     written(weights);
     written(m);
     written(v);
     written(copy);
-    if (eh_tensor_count(weights) == 0)
+    if (count == 0)
         return EH_OK;
-    EH_RUN(adamw_step, 15 * eh_tensor_count(weights), 7 * bytes_of(weights) + bytes_of(copy), adamw, weights, gradient,
-           m, v, copy);
+    const int64_t copied = eh_tensor_exists(copy) ? (int64_t)eh_dtype_bytes(copy->dtype) : 0;
+    EH_RUN(adamw_runs, 15 * count, (28 + copied) * count, adamw, runs, run_count, weights, gradient, m, v, copy);
 }
 
 eh_status eh_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
@@ -492,9 +528,25 @@ eh_status eh_pull(eh_backend *backend, float strength, const eh_tensor *weights,
 
 eh_status eh_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum)
 {
-    EH_ASSERT(is_real(x));
+    const int64_t count = eh_tensor_count(x);
+    const eh_norm_stretch all = {.count = count, .piece = count > 0 ? count : 1, .sums = sum};
+    const eh_tensor elements = flat(x);
     *sum = 0;
-    if (eh_tensor_count(x) == 0)
+    return eh_squared_norms(backend, &elements, &all, 1);
+}
+
+eh_status eh_squared_norms(eh_backend *backend, const eh_tensor *x, const eh_norm_stretch *stretches,
+                           int64_t stretch_count)
+{
+    int64_t count = 0;
+    EH_ASSERT(is_real(x));
+    for (int64_t s = 0; s < stretch_count; s++) {
+        const eh_norm_stretch *own = &stretches[s];
+        EH_ASSERT(own->first >= 0 && own->count >= 0 && own->piece > 0);
+        EH_ASSERT(own->first + own->count <= eh_tensor_count(x));
+        count += own->count;
+    }
+    if (count == 0)
         return EH_OK;
-    EH_RUN(squared_norm, 2 * eh_tensor_count(x), bytes_of(x), x, sum);
+    EH_RUN(squared_norms, 2 * count, (size_t)count * eh_dtype_bytes(x->dtype), x, stretches, stretch_count);
 }

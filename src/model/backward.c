@@ -66,11 +66,19 @@ static eh_status feed_forward(pass *p, int64_t l, const eh_layer *layer, const e
     return t->gated ? eh_linear_backward(p->backend, &layer->gate, input, &grad_gate, EH_ADD, &grad_input) : EH_OK;
 }
 
+// Whether the attention's gradients are written as the products take them, where each is one sum. A device saves most
+// of their bytes so; on the host the fp32 rows stay in the cache.
+static bool rounds_at_once(const pass *p, const eh_attention *how)
+{
+    return p->model->compute != EH_F32 && eh_tensor_host(&p->model->work.grad_qkv) == NULL &&
+           !eh_attention_shares_keys(how);
+}
+
 // In the compute dtype for the products that follow.
 static eh_status round_gradient(pass *p, const eh_tensor *exact, int64_t rows, int64_t columns, eh_tensor *rounded)
 {
     *rounded = *exact;
-    if (p->model->compute == EH_F32)
+    if (p->model->compute == exact->dtype)
         return EH_OK;
     *rounded = p->model->work.grad_products;
     rounded->shape[0] = rows;
@@ -78,10 +86,11 @@ static eh_status round_gradient(pass *p, const eh_tensor *exact, int64_t rows, i
     return eh_convert(p->backend, exact, rounded);
 }
 
-static eh_tensor grad_columns(const pass *p, int64_t first, int64_t rows, int64_t columns)
+// Rows of gradients from an element of `block` on.
+static eh_tensor grad_rows(const eh_tensor *block, int64_t first, int64_t rows, int64_t columns)
 {
-    eh_tensor grad = p->model->work.grad_qkv;
-    grad.offset += (size_t)first * 4;
+    eh_tensor grad = *block;
+    grad.offset += (size_t)first * eh_dtype_bytes(block->dtype);
     grad.shape[0] = rows;
     grad.shape[1] = columns;
     return grad;
@@ -93,14 +102,18 @@ static eh_status attention(pass *p, int64_t l, const eh_layer *layer, const eh_l
     const int64_t width = t->head_count * t->head_size;
     const eh_tensor qkv = eh_first_rows(&work->qkv, p->rows), attended = eh_first_rows(&work->attended, p->rows);
     const eh_tensor grad_attended = eh_first_rows(&p->model->work.grad_attended, p->rows);
-    const eh_tensor grad_qkv = grad_columns(p, 0, p->rows, 3 * width);
+    const eh_attention how = eh_self_attention(p->model, p->stack, l, p->dropout);
+    const eh_work *all = &p->model->work;
+    const eh_tensor grad_qkv =
+        grad_rows(rounds_at_once(p, &how) ? &all->grad_products : &all->grad_qkv, 0, p->rows, 3 * width);
     eh_output_mode mode;
     const eh_tensor grad_input = input_gradient(p, &mode);
     eh_tensor grad, rounded;
     EH_TRY(branch_gradient(p, l, EH_SITE_ATTENDED, &grad));
     EH_TRY(eh_linear_backward(p->backend, &layer->attention_output, &attended, &grad, EH_WRITE, &grad_attended));
-    EH_TRY(eh_fill(p->backend, 0, &grad_qkv));
-    const eh_attention how = eh_self_attention(p->model, p->stack, l, p->dropout);
+    const bool fresh = !eh_attention_shares_keys(&how);
+    if (!fresh)
+        EH_TRY(eh_fill(p->backend, 0, &grad_qkv));
     const eh_attention_grads grads = {.query = eh_qkv_view(t, &qkv, EH_QUERY),
                                       .key = eh_qkv_view(t, &qkv, EH_KEY),
                                       .value = eh_qkv_view(t, &qkv, EH_VALUE),
@@ -110,7 +123,8 @@ static eh_status attention(pass *p, int64_t l, const eh_layer *layer, const eh_l
                                       .grad_query = eh_qkv_view(t, &grad_qkv, EH_QUERY),
                                       .grad_key = eh_qkv_view(t, &grad_qkv, EH_KEY),
                                       .grad_value = eh_qkv_view(t, &grad_qkv, EH_VALUE),
-                                      .grad_relative_bias = p->model->w.stacks[p->stack].grad_relative_bias};
+                                      .grad_relative_bias = p->model->w.stacks[p->stack].grad_relative_bias,
+                                      .fresh = fresh};
     EH_TRY(eh_attention_backward(p->backend, &how, &grads));
     EH_TRY(round_gradient(p, &grad_qkv, p->rows, 3 * width, &rounded));
     return eh_linear_backward(p->backend, &layer->qkv, input, &rounded, mode, &grad_input);
@@ -125,15 +139,22 @@ static eh_status cross_attention(pass *p, int64_t l, const eh_layer *layer, cons
     const eh_tensor key_value = eh_first_rows(&work->cross_key_value, p->source_rows);
     const eh_tensor attended = eh_first_rows(&work->cross_attended, p->rows);
     const eh_tensor grad_attended = eh_first_rows(&p->model->work.grad_attended, p->rows);
-    const eh_tensor grad_query = grad_columns(p, 0, p->rows, width);
-    const eh_tensor grad_key_value = eh_first_rows(&p->model->work.grad_key_value, p->source_rows);
+    const eh_attention how = eh_cross_attention(p->model, l, p->dropout);
+    const eh_work *all = &p->model->work;
+    const bool at_once = rounds_at_once(p, &how);
+    const eh_tensor grad_query = grad_rows(at_once ? &all->grad_products : &all->grad_qkv, 0, p->rows, width);
+    const eh_tensor grad_key_value =
+        at_once ? grad_rows(&all->grad_products, all->grad_products.shape[0] * width, p->source_rows, 2 * width)
+                : eh_first_rows(&all->grad_key_value, p->source_rows);
     const eh_tensor grad_input = eh_first_rows(&p->model->work.grad_input, p->rows);
     eh_tensor grad, rounded;
     EH_TRY(branch_gradient(p, l, EH_SITE_CROSSED, &grad));
     EH_TRY(eh_linear_backward(p->backend, &layer->cross_output, &attended, &grad, EH_WRITE, &grad_attended));
-    EH_TRY(eh_fill(p->backend, 0, &grad_query));
-    EH_TRY(eh_fill(p->backend, 0, &grad_key_value));
-    const eh_attention how = eh_cross_attention(p->model, l, p->dropout);
+    const bool fresh = !eh_attention_shares_keys(&how);
+    if (!fresh) {
+        EH_TRY(eh_fill(p->backend, 0, &grad_query));
+        EH_TRY(eh_fill(p->backend, 0, &grad_key_value));
+    }
     const eh_attention_grads grads = {.query = eh_plain_view(t, &query),
                                       .key = eh_cross_view(t, &key_value, 0),
                                       .value = eh_cross_view(t, &key_value, 1),
@@ -142,7 +163,8 @@ static eh_status cross_attention(pass *p, int64_t l, const eh_layer *layer, cons
                                       .log_sum_exp = eh_first_rows(&work->cross_log_sum_exp, p->rows),
                                       .grad_query = eh_plain_view(t, &grad_query),
                                       .grad_key = eh_cross_view(t, &grad_key_value, 0),
-                                      .grad_value = eh_cross_view(t, &grad_key_value, 1)};
+                                      .grad_value = eh_cross_view(t, &grad_key_value, 1),
+                                      .fresh = fresh};
     EH_TRY(eh_attention_backward(p->backend, &how, &grads));
     EH_TRY(round_gradient(p, &grad_query, p->rows, width, &rounded));
     EH_TRY(eh_linear_backward(p->backend, &layer->cross_query, input, &rounded, EH_WRITE, &grad_input));

@@ -13,9 +13,6 @@ static bool is_written_whole(const eh_model *model, int64_t p)
 
 eh_status eh_model_clear_gradients(eh_model *model)
 {
-    const eh_tensor block = eh_model_gradients(model);
-    if (eh_tensor_host(&block) == NULL) // one call is quicker than one for each vector
-        return eh_fill(model->backend, 0, &block);
     model->fresh = true;
     return EH_OK;
 }
@@ -29,6 +26,14 @@ eh_status eh_gradients_pass_by(eh_model *model)
     return eh_fill(model->backend, 0, &block);
 }
 
+static eh_status fill_stretch(eh_model *model, const eh_tensor *block, int64_t first, int64_t end)
+{
+    if (first == end)
+        return EH_OK;
+    const eh_tensor stretch = eh_tensor_rows(block, first, end - first);
+    return eh_fill(model->backend, 0, &stretch);
+}
+
 eh_status eh_gradients_begin(eh_model *model)
 {
     if (!model->fresh)
@@ -36,8 +41,17 @@ eh_status eh_gradients_begin(eh_model *model)
     for (int s = 0; s < EH_STACK_COUNT; s++) // layers without rows write nothing
         if (model->t.layer_count[s] > 0 && model->work.batch[s].rows == 0)
             return eh_gradients_pass_by(model);
-    for (int64_t p = 0; p < model->layout.count; p++)
-        if (model->layout.parameters[p].gradient >= 0 && !is_written_whole(model, p))
-            EH_TRY(eh_fill(model->backend, 0, &model->layout.slots[p].gradient));
-    return EH_OK;
+    const eh_tensor block = eh_model_gradients(model);
+    int64_t first = 0, end = 0; // vectors that follow each other take one call
+    for (int64_t p = 0; p < model->layout.count; p++) {
+        const eh_parameter *parameter = &model->layout.parameters[p];
+        if (parameter->gradient < 0 || is_written_whole(model, p))
+            continue;
+        if (parameter->gradient < end || parameter->gradient >= end + EH_GRAIN) {
+            EH_TRY(fill_stretch(model, &block, first, end));
+            first = parameter->gradient;
+        }
+        end = parameter->gradient + parameter->count;
+    }
+    return fill_stretch(model, &block, first, end);
 }

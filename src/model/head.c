@@ -108,7 +108,7 @@ eh_status eh_head_backward(eh_model *model, const eh_dropout_plan *dropout, int6
 static const eh_dropout_plan no_dropout = {0};
 
 static eh_status forward_labels(eh_model *model, const eh_batch *batch, const eh_dropout_plan *dropout,
-                                float *log_probabilities, bool backward_follows, eh_tensor *hidden)
+                                bool backward_follows, eh_tensor *hidden)
 {
     const int64_t n = batch->label_count;
     EH_ASSERT(batch->label_ids != NULL || n == 0);
@@ -118,14 +118,20 @@ static eh_status forward_labels(eh_model *model, const eh_batch *batch, const eh
     EH_TRY(eh_stacks_forward(model, dropout, NULL));
     EH_TRY(eh_head_forward(model, dropout, n, hidden));
     const eh_output_layer layer = output_layer(model, hidden, n, backward_follows);
-    EH_TRY(eh_output_forward(model->backend, &layer));
-    return eh_backend_download(model->backend, &layer.log_probability, log_probabilities);
+    return eh_output_forward(model->backend, &layer);
+}
+
+static eh_status fetch_log_probabilities(eh_model *model, int64_t n, float *log_probabilities)
+{
+    const eh_tensor rows = eh_first_rows(&model->work.log_probability, n);
+    return n > 0 ? eh_backend_download(model->backend, &rows, log_probabilities) : EH_OK;
 }
 
 eh_status eh_model_score(eh_model *model, const eh_batch *batch, float *log_probabilities)
 {
     eh_tensor hidden;
-    return forward_labels(model, batch, &no_dropout, log_probabilities, false, &hidden);
+    EH_TRY(forward_labels(model, batch, &no_dropout, false, &hidden));
+    return fetch_log_probabilities(model, batch->label_count, log_probabilities);
 }
 
 eh_status eh_model_backward(eh_model *model, const eh_batch *batch, float dropout, uint64_t dropout_seed,
@@ -144,13 +150,14 @@ eh_status eh_model_backward_near(eh_model *model, const eh_nearness *near, const
         return eh_model_pass_by(model, true);
     if (near != NULL) // first: between the model's own passes nothing else may use the backend's scratch
         EH_TRY(eh_near_forward(near->start, batch, &start_hidden));
-    EH_TRY(forward_labels(model, batch, &plan, log_probabilities, true, &hidden));
+    EH_TRY(forward_labels(model, batch, &plan, true, &hidden));
     EH_TRY(eh_gradients_begin(model));
     EH_TRY(eh_sharing_begin_backward(model));
     EH_TRY(eh_head_backward(model, &plan, batch->label_count, &hidden, near, &start_hidden));
     EH_TRY(eh_stacks_backward(model, &plan));
     model->fresh = false;
-    return eh_sharing_end_backward(model);
+    EH_TRY(eh_sharing_end_backward(model));
+    return fetch_log_probabilities(model, batch->label_count, log_probabilities); // waits: a device has all its work
 }
 
 // Logits of hidden rows [first, first + count) into work->logits.

@@ -20,7 +20,7 @@ static int64_t greatest(int64_t a, int64_t b)
 // The trained elements of a stretch of unit u. Parameters that follow each other with nothing but padding between them
 // make one run; padding stays 0.
 static eh_status find_runs(const eh_model *model, const eh_partition *partition, int64_t u, const eh_stretch *stretch,
-                           int level, int64_t *capacity, eh_optimizer *optimizer)
+                           int level, int64_t capacity[2], eh_optimizer *optimizer)
 {
     const eh_unit *unit = &partition->units[u];
     const int64_t first_run = optimizer->run_count;
@@ -31,20 +31,21 @@ static eh_status find_runs(const eh_model *model, const eh_partition *partition,
         const int64_t end = least(parameter->offset + parameter->count, stretch->first + stretch->count);
         if (begin >= end)
             continue;
-        eh_optimizer_run *last = optimizer->run_count > first_run ? &optimizer->runs[optimizer->run_count - 1] : NULL;
+        const int64_t last = optimizer->run_count - 1;
         if (!parameter->trains) {
             follows = false;
-        } else if (last && follows && last->decays == parameter->decays) {
-            last->count = end - last->first;
+        } else if (last >= first_run && follows && optimizer->runs[last].decays == parameter->decays) {
+            optimizer->runs[last].count = end - optimizer->run_first[last];
         } else {
             const int64_t inside = begin - stretch->first;
-            const eh_optimizer_run run = {.first = begin,
-                                          .count = end - begin,
-                                          .weights = level == 3 ? stretch->at + inside : begin,
-                                          .gradient = level >= 2 ? stretch->sum_at + inside
-                                                                 : unit->gradient_first + begin - unit->first,
-                                          .decays = parameter->decays};
-            EH_TRY(EH_APPEND(&optimizer->runs, &optimizer->run_count, capacity, run));
+            const eh_adamw_run run = {.weights = level == 3 ? stretch->at + inside : begin,
+                                      .gradient = level >= 2 ? stretch->sum_at + inside
+                                                             : unit->gradient_first + begin - unit->first,
+                                      .count = end - begin,
+                                      .decays = parameter->decays};
+            int64_t first_count = optimizer->run_count;
+            EH_TRY(EH_APPEND(&optimizer->run_first, &first_count, &capacity[0], begin));
+            EH_TRY(EH_APPEND(&optimizer->runs, &optimizer->run_count, &capacity[1], run));
             follows = true;
         }
     }
@@ -53,15 +54,15 @@ static eh_status find_runs(const eh_model *model, const eh_partition *partition,
 
 static eh_status find_all_runs(const eh_model *model, const eh_partition *partition, int level, eh_optimizer *optimizer)
 {
-    int64_t capacity = 0;
+    int64_t capacity[2] = {0, 0}; // of run_first, runs
     for (int64_t u = 0; u < partition->unit_count; u++) {
         const eh_stretch whole = {.first = partition->units[u].first, .count = partition->units[u].count};
         if (!partition->units[u].frozen)
             EH_TRY(
-                find_runs(model, partition, u, level == 0 ? &whole : &partition->own[u], level, &capacity, optimizer));
+                find_runs(model, partition, u, level == 0 ? &whole : &partition->own[u], level, capacity, optimizer));
     }
     for (int64_t r = 0; r < optimizer->run_count; r++) {
-        optimizer->runs[r].state = optimizer->state_count;
+        optimizer->runs[r].moments = optimizer->state_count;
         optimizer->state_count += (optimizer->runs[r].count + 15) / 16 * 16;
     }
     return EH_OK;
@@ -104,6 +105,7 @@ eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_t
         .backend = backend,
         .model = model,
         .weight_decay = (float)train->weight_decay,
+        .visits = folder != NULL,
         .adamw = {.beta1 = (float)train->beta1,
                   .beta2 = (float)train->beta2,
                   .eps = (float)train->eps,
@@ -116,6 +118,7 @@ eh_status eh_optimizer_init(eh_backend *backend, eh_model *model, const eh_job_t
 void eh_optimizer_deinit(eh_optimizer *optimizer)
 {
     eh_free(&optimizer->runs);
+    eh_free(&optimizer->run_first);
     eh_buffer_free(&optimizer->m_buffer);
     eh_buffer_free(&optimizer->v_buffer);
     for (int i = 0; i < 2; i++) eh_buffer_free(&optimizer->visit_buffers[i]);
@@ -145,15 +148,19 @@ eh_status eh_optimizer_step(eh_optimizer *optimizer, const eh_tensor *gradient, 
     optimizer->adamw.step = step;
     optimizer->adamw.learning_rate = (float)learning_rate;
     optimizer->adamw.grad_scale = (float)gradient_scale;
+    optimizer->adamw.weight_decay = optimizer->weight_decay;
+    if (!optimizer->visits)
+        return eh_adamw_runs(optimizer->backend, &optimizer->adamw, optimizer->runs, optimizer->run_count, &weights,
+                             gradient, &optimizer->m, &optimizer->v, &copy);
     for (int64_t r = 0; r < optimizer->run_count; r++) {
-        const eh_optimizer_run *run = &optimizer->runs[r];
+        const eh_adamw_run *run = &optimizer->runs[r];
         optimizer->adamw.weight_decay = run->decays ? optimizer->weight_decay : 0;
-        for (int64_t done = 0; done < run->count; done += CHUNK) { // what is elsewhere passes through memory
+        for (int64_t done = 0; done < run->count; done += CHUNK) {
             const int64_t count = least(CHUNK, run->count - done);
             const eh_tensor w = eh_tensor_rows(&weights, run->weights + done, count);
             const eh_tensor g = eh_tensor_rows(gradient, run->gradient + done, count);
-            const eh_tensor m = eh_tensor_rows(&optimizer->m, run->state + done, count);
-            const eh_tensor v = eh_tensor_rows(&optimizer->v, run->state + done, count);
+            const eh_tensor m = eh_tensor_rows(&optimizer->m, run->moments + done, count);
+            const eh_tensor v = eh_tensor_rows(&optimizer->v, run->moments + done, count);
             eh_tensor c = {0};
             if (eh_tensor_exists(&copy))
                 c = eh_tensor_rows(&copy, run->weights + done, count);
@@ -190,20 +197,23 @@ double eh_clipping_scale(double clip, double norm)
 eh_status eh_norm_pieces(eh_backend *backend, const eh_partition *partition, const eh_tensor *gradient, bool is_shard,
                          double *sums)
 {
+    eh_norm_stretch *stretches = NULL;
+    int64_t count = 0;
+    EH_TRY(EH_ALLOC(partition->unit_count, &stretches));
     for (int64_t u = 0; u < partition->unit_count; u++) {
         const eh_unit *unit = &partition->units[u];
         const eh_stretch *own = &partition->own[u];
-        if (unit->frozen)
-            continue;
-        const int64_t length = eh_unit_piece(unit->count);
-        double *sum = sums + partition->piece_first[u] + (own->first - unit->first) / length;
-        for (int64_t done = 0; done < own->count; done += length) {
-            const int64_t begin = (is_shard ? own->sum_at : unit->gradient_first + own->first - unit->first) + done;
-            const eh_tensor piece = eh_tensor_rows(gradient, begin, least(length, own->count - done));
-            EH_TRY(eh_squared_norm(backend, &piece, sum++));
-        }
+        const int64_t piece = eh_unit_piece(unit->count);
+        if (!unit->frozen)
+            stretches[count++] =
+                (eh_norm_stretch){.first = is_shard ? own->sum_at : unit->gradient_first + own->first - unit->first,
+                                  .count = own->count,
+                                  .piece = piece,
+                                  .sums = sums + partition->piece_first[u] + (own->first - unit->first) / piece};
     }
-    return EH_OK;
+    const eh_status status = eh_squared_norms(backend, gradient, stretches, count);
+    eh_free(&stretches);
+    return status;
 }
 
 double eh_norm_of_pieces(double *sums, int64_t piece_count)

@@ -7,21 +7,18 @@
 #include "job/job.h"
 #include "model/model.h"
 
-// Neighbouring elements of the parameter block that are stepped together.
-typedef struct {
-    int64_t first, count;
-    int64_t weights, gradient, state; // where they begin in the tensors that are held: blocks, or shards of them
-    bool decays;
-} eh_optimizer_run;
-
 typedef struct {
     eh_backend *backend; // borrowed
     eh_model *model;     // borrowed
     eh_adamw adamw;
     float weight_decay;
-    eh_optimizer_run *runs;
+    // Neighbouring elements of the parameter block that are stepped together, by their places in the tensors that are
+    // held: blocks, or shards of them. run_first: where they begin in the block.
+    eh_adamw_run *runs;
+    int64_t *run_first;
     int64_t run_count, state_count;
     eh_backend *host; // whose memory the moments are in, if they are offloaded from a device's; else NULL
+    bool visits;      // what is stepped is elsewhere, and passes through memory a piece at a time
     eh_buffer *m_buffer, *v_buffer;
     eh_tensor m, v; // fp32 [state_count], first and second moments
     eh_buffer *visit_buffers[2];

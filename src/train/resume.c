@@ -158,9 +158,9 @@ static eh_status list_held(const eh_trainer *trainer, int part, eh_tensor *held,
     *count = 0;
     *held = part == 0 ? eh_model_weights(trainer->model) : part == 1 ? optimizer->m : optimizer->v;
     for (int64_t r = 0; part > 0 && r < optimizer->run_count; r++) {
-        const eh_optimizer_run *run = &optimizer->runs[r];
+        const eh_adamw_run *run = &optimizer->runs[r];
         EH_TRY(EH_APPEND(stretches, count, &capacity,
-                         ((eh_stretch){.first = run->first, .count = run->count, .at = run->state})));
+                         ((eh_stretch){.first = optimizer->run_first[r], .count = run->count, .at = run->moments})));
     }
     for (int64_t u = 0; part == 0 && trainer->level == 3 && u < trainer->partition.unit_count; u++)
         EH_TRY(EH_APPEND(stretches, count, &capacity, trainer->partition.own[u]));

@@ -26,7 +26,7 @@
     X(fill) X(convert) X(add) X(scale) X(dropout) X(activation_forward) X(activation_backward)    \
     X(gather_rows) X(scatter_add_rows) X(column_sum) X(norm_forward) X(norm_backward) X(multiply) \
     X(attention_forward) X(attention_backward) X(output_forward) X(output_backward)               \
-    X(log_softmax_rows) X(divergence_rows) X(argmax_rows) X(adamw_step) X(pull) X(squared_norm)   \
+    X(log_softmax_rows) X(divergence_rows) X(argmax_rows) X(adamw_runs) X(pull) X(squared_norms)  \
     X(limits)
 // clang-format on
 #define ONE(name) +1

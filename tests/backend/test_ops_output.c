@@ -33,6 +33,7 @@ static output_result run_on(eh_backend *backend, const output_case *c, const flo
                              .target = eh_test_index(backend, c->n, target),
                              .scale = 0.7f,
                              .backward_follows = c->keep,
+                             .gradient_is_fresh = c->keep && c->n > 0,
                              .log_probability = eh_test_tensor(backend, rows, NULL),
                              .log_sum_exp = eh_test_tensor(backend, rows, NULL)};
     if (c->bias)

@@ -578,7 +578,7 @@ struct Allocation { char *map; size_t map_size, size; };
 std::map<const char *, Allocation> device_memory; // by its first byte
 std::map<const char *, size_t> pinned_memory;
 size_t device_used, most_used;
-unsigned long allocations;
+unsigned long allocations, launches, host_waits;
 thread_local cudaError_t last_error = cudaSuccess;
 
 cudaError_t note(cudaError_t e)
@@ -752,7 +752,9 @@ struct AtExit {
         for (cudaStream_t s : streams)
             left += s->work.size();
         if (cudaemu::option("CUDAEMU_COUNT", 0))
-            fprintf(stderr, "cudaemu: %lu allocations, at most %zu bytes of the device\n", allocations, most_used);
+            fprintf(stderr,
+                    "cudaemu: %lu allocations, at most %zu bytes of the device, %lu launches, %lu waits of the host\n",
+                    allocations, most_used, launches, host_waits);
         if (left)
             fprintf(stderr, "cudaemu: %zu operations in streams were never waited for\n", left);
     }
@@ -796,6 +798,7 @@ void cudaemu::launch(const void *kernel, dim3 grid, dim3 block, size_t shared, c
         return (void)note(cudaErrorInvalidValue);
     if (current)
         fail("a kernel cannot launch a kernel");
+    launches++;
     enqueue(stream, [=] { run_grid(kernel, grid, block, shared, thread, arguments); });
 }
 
@@ -861,6 +864,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
         return note(cudaErrorInvalidResourceHandle);
     if (!stream)
         drain_blocking();
+    host_waits += !real(stream)->work.empty();
     drain(real(stream));
     return cudaSuccess;
 }
@@ -909,6 +913,7 @@ cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t event)
 {
+    host_waits += (*event)->reached < (*event)->recorded;
     drain_until(**event, (*event)->recorded);
     return cudaSuccess;
 }

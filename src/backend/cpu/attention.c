@@ -346,18 +346,6 @@ static void backward_task(void *context, int64_t task, int worker)
         backward_segment(job, &attention->host_segments[s], task, worker);
 }
 
-static bool segments_share_keys(const eh_attention *attention)
-{
-    int64_t end = 0;
-    for (int64_t s = 0; s < attention->segment_count; s++) {
-        const eh_segment *segment = &attention->host_segments[s];
-        if (eh_segment_shared(segment) > 0 || segment->key_begin < end)
-            return true;
-        end = (int64_t)segment->key_begin + segment->key_count;
-    }
-    return false;
-}
-
 eh_status eh_cpu_attention_backward(eh_backend *backend, const eh_attention *attention, const eh_attention_grads *grads)
 {
     attention_job job = {.cpu = eh_cpu_of(backend), .attention = attention, .grads = grads};
@@ -365,10 +353,12 @@ eh_status eh_cpu_attention_backward(eh_backend *backend, const eh_attention *att
     job.key = &grads->key;
     job.value = &grads->value;
     EH_TRY(prepare(&job));
+    if (grads->fresh)
+        eh_host_clear_attention(attention, grads);
     const eh_tensor *grad_bias = &grads->grad_relative_bias;
     if (!eh_tensor_exists(grad_bias))
         job.grad_bias = NULL;
-    job.segments_in_task = job.grad_bias != NULL || segments_share_keys(attention);
+    job.segments_in_task = job.grad_bias != NULL || eh_attention_shares_keys(attention);
     const int64_t heads = attention->head_count;
     eh_cpu_run(job.cpu, job.segments_in_task ? heads : attention->segment_count * heads, backward_task, &job);
     if (job.grad_bias)

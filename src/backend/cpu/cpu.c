@@ -178,7 +178,7 @@ const eh_backend_table eh_backend_cpu = {
     .pull = eh_cpu_pull,
     .argmax_rows = eh_cpu_argmax_rows,
     .sample_rows = eh_host_sample_rows,
-    .adamw_step = eh_cpu_adamw_step,
-    .squared_norm = eh_cpu_squared_norm,
+    .adamw_runs = eh_cpu_adamw_runs,
+    .squared_norms = eh_cpu_squared_norms,
     .limits = eh_cpu_limits,
 };

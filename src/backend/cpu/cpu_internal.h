@@ -90,9 +90,11 @@ eh_status eh_cpu_output_forward(eh_backend *backend, const eh_output_layer *laye
 eh_status eh_cpu_output_backward(eh_backend *backend, const eh_output_layer *layer, const eh_tensor *row_weight,
                                  const eh_tensor *grad_hidden, const eh_tensor *grad_weight,
                                  const eh_tensor *grad_bias);
-eh_status eh_cpu_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
-                            const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy);
+eh_status eh_cpu_adamw_runs(eh_backend *backend, const eh_adamw *adamw, const eh_adamw_run *runs, int64_t run_count,
+                            const eh_tensor *weights, const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
+                            const eh_tensor *copy);
 eh_status eh_cpu_limits(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes);
-eh_status eh_cpu_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum);
+eh_status eh_cpu_squared_norms(eh_backend *backend, const eh_tensor *x, const eh_norm_stretch *stretches,
+                               int64_t stretch_count);
 
 #endif

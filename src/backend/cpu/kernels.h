@@ -73,7 +73,7 @@ typedef struct {
     // z = weight scale exp(z - log_sum_exp): the gradient of the logits, but for the target's.
     void (*logit_gradient)(float *z, float log_sum_exp, float factor, int64_t n);
 
-    // step_size, decay and so on as eh_cpu_adamw_step works them out.
+    // step_size, decay and so on as eh_adamw works them out.
     void (*adamw)(const eh_adamw *adamw, float *weights, const float *gradient, float *m, float *v, int64_t n);
     double (*sum_of_squares)(const float *x, int64_t n);
 

@@ -23,12 +23,19 @@ static void adamw_task(void *context, int64_t i, int worker)
         eh_cpu_write(job->cpu, job->copy, first, count, weights); // they are still in the cache
 }
 
-eh_status eh_cpu_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
+static eh_status adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
                             const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy)
 {
     adamw_job job = {eh_cpu_of(backend), adamw, weights, gradient, m, v, copy, eh_tensor_count(weights)};
     eh_cpu_run(eh_cpu_of(backend), (job.count + CHUNK - 1) / CHUNK, adamw_task, &job);
     return EH_OK;
+}
+
+eh_status eh_cpu_adamw_runs(eh_backend *backend, const eh_adamw *adamw, const eh_adamw_run *runs, int64_t run_count,
+                            const eh_tensor *weights, const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
+                            const eh_tensor *copy)
+{
+    return eh_host_adamw_runs(backend, adamw, runs, run_count, weights, gradient, m, v, copy, adamw_step);
 }
 
 typedef struct {
@@ -88,7 +95,7 @@ static double tree_sum(const double *sums, int64_t count)
     return tree_sum(sums, left) + tree_sum(sums + left, count - left);
 }
 
-eh_status eh_cpu_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum)
+static eh_status squared_norm(eh_backend *backend, const eh_tensor *x, double *sum)
 {
     eh_cpu *cpu = eh_cpu_of(backend);
     norm_job job = {.cpu = cpu, .x = x, .count = eh_tensor_count(x)};
@@ -99,4 +106,10 @@ eh_status eh_cpu_squared_norm(eh_backend *backend, const eh_tensor *x, double *s
     eh_cpu_run(cpu, (blocks + BLOCKS_OF_TASK - 1) / BLOCKS_OF_TASK, squares_task, &job);
     *sum = tree_sum(job.sums, blocks);
     return EH_OK;
+}
+
+eh_status eh_cpu_squared_norms(eh_backend *backend, const eh_tensor *x, const eh_norm_stretch *stretches,
+                               int64_t stretch_count)
+{
+    return eh_host_squared_norms(backend, x, stretches, stretch_count, squared_norm);
 }

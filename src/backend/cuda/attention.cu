@@ -168,6 +168,7 @@ template <int slices> __global__ void query_gradient_kernel(eh_attention_view a)
               i = first + row;
     const int64_t query_row = s.query_begin + i;
     const int mine = i < s.query_count ? eh_seen_keys(a, s, i) : 0;
+    const eh_query_facts facts = eh_facts_of(a, s, head, i);
     load_queries(a, a.query, s, head, first, q);
     float sums[slices] = {};
     const int keys = tile_keys(a, s, first);
@@ -182,9 +183,9 @@ template <int slices> __global__ void query_gradient_kernel(eh_attention_view a)
                 float grad_product = 0;
                 for (int e = 0; e < a.head_size; e++)
                     grad_product += eh_head_element(a.grad_output, query_row, head, e) * v[j * row_stride(a) + e];
-                eh_pair_gradient(a, s, head, i, key + j,
-                                 dot(q + row * row_stride(a), k + j * row_stride(a), a.head_size), grad_product,
-                                 &dropped, &grad_score);
+                eh_pair_gradient<false>(a, s, facts, head, i, key + j,
+                                        dot(q + row * row_stride(a), k + j * row_stride(a), a.head_size), grad_product,
+                                        &dropped, &grad_score);
             }
             grads[row * (tile + 1) + j] = grad_score;
         }
@@ -201,7 +202,7 @@ template <int slices> __global__ void query_gradient_kernel(eh_attention_view a)
         const int e = part + parts * slice;
         const int64_t at = query_row * a.grad_query.token_stride + head * a.grad_query.head_stride + e;
         if (i < s.query_count && e < a.head_size)
-            eh_store(a.grad_query.data, at, eh_load(a.grad_query.data, at) + a.scale * sums[slice]);
+            eh_put_gradient(a, a.grad_query.data, at, a.scale * sums[slice]);
     }
 }
 
@@ -220,7 +221,7 @@ __device__ void gather_segment(const eh_attention_view &a, const eh_segment_view
     const int j = first_key + row;
     __syncthreads();
     load_keys(a, a.key, s, head, first_key, k);
-    for (int first = 0; first < s.query_count; first += tile) {
+    for (int first = eh_first_query(a, s, first_key); first < s.query_count; first += tile) {
         __syncthreads();
         load_queries(a, a.query, s, head, first, q);
         load_queries(a, a.grad_output, s, head, first, grad);
@@ -233,8 +234,9 @@ __device__ void gather_segment(const eh_attention_view &a, const eh_segment_view
                 for (int e = 0; e < a.head_size; e++)
                     grad_product +=
                         grad[at * row_stride(a) + e] * eh_head_element(a.value, eh_row_of_key(s, j), head, e);
-                eh_pair_gradient(a, s, head, i, j, dot(q + at * row_stride(a), k + row * row_stride(a), a.head_size),
-                                 grad_product, &dropped, &grad_score);
+                eh_pair_gradient<false>(a, s, eh_facts_of(a, s, head, i), head, i, j,
+                                        dot(q + at * row_stride(a), k + row * row_stride(a), a.head_size), grad_product,
+                                        &dropped, &grad_score);
             }
             dropped_tile[row * (tile + 1) + at] = dropped;
             grad_tile[row * (tile + 1) + at] = grad_score;
@@ -284,9 +286,24 @@ template <int slices> __global__ void key_gradient_kernel(eh_attention_view a, i
             continue;
         const int64_t key_at = target * a.grad_key.token_stride + head * a.grad_key.head_stride + e;
         const int64_t value_at = target * a.grad_value.token_stride + head * a.grad_value.head_stride + e;
-        eh_store(a.grad_key.data, key_at, eh_load(a.grad_key.data, key_at) + a.scale * sums.key[slice]);
-        eh_store(a.grad_value.data, value_at, eh_load(a.grad_value.data, value_at) + sums.value[slice]);
+        eh_put_gradient(a, a.grad_key.data, key_at, a.scale * sums.key[slice]);
+        eh_put_gradient(a, a.grad_value.data, value_at, sums.value[slice]);
     }
+}
+
+__device__ float dot_of_rows(const eh_attention_view &a, const eh_heads_view &x, int64_t x_row, const eh_heads_view &y,
+                             int64_t y_row, int head)
+{
+    const int64_t x_at = x_row * x.token_stride + head * x.head_stride;
+    const int64_t y_at = y_row * y.token_stride + head * y.head_stride;
+    float sum = 0;
+    for (int e = 0; e < a.head_size; e += 8) {
+        const eh_eight u = eh_load8(x.data, x_at + e, x_at + a.head_size),
+                       v = eh_load8(y.data, y_at + e, y_at + a.head_size);
+#pragma unroll
+        for (int part = 0; part < 8; part++) sum += u.v[part] * v.v[part];
+    }
+    return sum;
 }
 
 // Gradient of the relative bias, of T5's first layers only. 4 flops a pair and element, operands from the L1 and L2
@@ -303,14 +320,11 @@ __global__ void bias_gradient_kernel(eh_attention_view a, float *partial)
             const int j = lowest + at + s.total - s.query_count + i;
             if (j < 0 || j >= eh_seen_keys(a, s, i))
                 continue;
-            float product = 0, grad_product = 0, dropped = 0, grad_score = 0;
-            for (int e = 0; e < a.head_size; e++) {
-                product += eh_head_element(a.query, s.query_begin + i, head, e) *
-                           eh_head_element(a.key, eh_row_of_key(s, j), head, e);
-                grad_product += eh_head_element(a.grad_output, s.query_begin + i, head, e) *
-                                eh_head_element(a.value, eh_row_of_key(s, j), head, e);
-            }
-            eh_pair_gradient(a, s, head, i, j, product, grad_product, &dropped, &grad_score);
+            const int64_t query = static_cast<int64_t>(s.query_begin) + i, key = eh_row_of_key(s, j);
+            float dropped = 0, grad_score = 0;
+            eh_pair_gradient<false>(a, s, eh_facts_of(a, s, head, i), head, i, j,
+                                    dot_of_rows(a, a.query, query, a.key, key, head),
+                                    dot_of_rows(a, a.grad_output, query, a.value, key, head), &dropped, &grad_score);
             sum += grad_score;
         }
         by_distance[at] = sum;
@@ -579,6 +593,7 @@ eh_status eh_cuda_attention_backward(eh_backend *backend, const eh_attention *at
     a.grad_key = view_of(&grads->grad_key);
     a.grad_value = view_of(&grads->grad_value);
     a.log_sum_exp = floats(&grads->log_sum_exp);
+    a.fresh = grads->fresh;
     const bool bias = eh_tensor_exists(&grads->grad_relative_bias) && attention->position_bias == EH_RELATIVE_BUCKETS;
     const size_t deltas = (static_cast<size_t>(shape.rows * a.head_count) * sizeof(float) + 255) / 256 * 256;
     const size_t partials =

@@ -30,6 +30,7 @@ struct eh_attention_view {
     uint32_t dropout_threshold;
     float dropout_factor;
     uint64_t dropout_seed;
+    bool fresh; // gradients are written, not added to
 };
 
 // Segments are along a grid's y or z: many go in several launches. How many from the first-th on go in one.
@@ -100,17 +101,61 @@ static __device__ inline float eh_pair_factor(const eh_attention_view &a, int64_
     return eh_cuda_dropout_word(a.dropout_seed, index) >= a.dropout_threshold ? a.dropout_factor : 0.0f;
 }
 
-// Of a pair, from q.k and grad_output.v: its probability times its dropout factor d, p d with p = exp(s - log_sum_exp),
-// and its score's gradient, p (d grad_output.v - delta).
-static __device__ inline void eh_pair_gradient(const eh_attention_view &a, const eh_segment_view &s, int head, int i,
-                                               int j, float product, float grad_product, float *dropped,
-                                               float *grad_score)
+// What the backward pass knows of a query and head.
+struct eh_query_facts {
+    float log_sum_exp, delta;
+};
+static __device__ inline eh_query_facts eh_facts_of(const eh_attention_view &a, const eh_segment_view &s, int head,
+                                                    int i)
 {
-    const int64_t row = static_cast<int64_t>(s.query_begin) + i, at = row * a.head_count + head;
-    const float p = expf(eh_pair_score(a, s, head, i, j, product) - a.log_sum_exp[at]);
-    const float factor = eh_pair_factor(a, row, head, j);
+    if (i >= s.query_count)
+        return {0, 0};
+    const int64_t at = (static_cast<int64_t>(s.query_begin) + i) * a.head_count + head;
+    return {a.log_sum_exp[at], a.delta[at]};
+}
+
+// Of a pair, from q.k and grad_output.v: its probability times its dropout factor d, p d with p = exp(s - log_sum_exp),
+// and its score's gradient, p (d grad_output.v - delta). `rounded`: p is rounded to 16 bits next, so that the
+// hardware's exponential, good to some 20 bits, will do.
+template <bool rounded>
+static __device__ inline void eh_pair_gradient(const eh_attention_view &a, const eh_segment_view &s,
+                                               const eh_query_facts &query, int head, int i, int j, float product,
+                                               float grad_product, float *dropped, float *grad_score)
+{
+    const float x = eh_pair_score(a, s, head, i, j, product) - query.log_sum_exp, p = rounded ? __expf(x) : expf(x);
+    const float factor = eh_pair_factor(a, static_cast<int64_t>(s.query_begin) + i, head, j);
     *dropped = p * factor;
-    *grad_score = p * (factor * grad_product - a.delta[at]);
+    *grad_score = p * (factor * grad_product - query.delta);
+}
+
+// The first query of a segment that sees key j or one behind it.
+static __device__ inline int eh_first_query(const eh_attention_view &a, const eh_segment_view &s, int j)
+{
+    if (!a.causal || j < s.prefix_count + s.middle_count)
+        return 0;
+    const int first = j - (s.total - s.query_count);
+    return first > 0 ? first : 0;
+}
+
+// Two neighbours of an array; `both`: the second one is there too.
+static __device__ inline void eh_store_pair(const eh_array &to, int64_t place, float x, float y, bool both)
+{
+    if (to.vectors && both && to.dtype == EH_F32) {
+        *reinterpret_cast<float2 *>(static_cast<float *>(to.data) + place) = make_float2(x, y);
+    } else if (to.vectors && both) {
+        *reinterpret_cast<uint32_t *>(static_cast<uint16_t *>(to.data) + place) = eh_pair_bits(to.dtype, x, y);
+    } else {
+        eh_store(to, place, x);
+        if (both)
+            eh_store(to, place + 1, y);
+    }
+}
+
+// One element of a gradient.
+static __device__ inline void eh_put_gradient(const eh_attention_view &a, const eh_array &to, int64_t place,
+                                              float value)
+{
+    eh_store(to, place, a.fresh ? value : eh_load(to, place) + value);
 }
 
 // Sum or maximum over the four threads of a row, which are neighbours in a warp.

@@ -1,5 +1,5 @@
 // Attention of packed sequences on tensor cores (Dao et al. 2022; Dao 2023): a warp has 16 rows, whose scores, softmax
-// and result stay in registers, and meets tiles of 32 other rows in shared memory; nothing of queries x keys is stored.
+// and result stay in registers, and meets tiles of other rows in shared memory; nothing of queries x keys is stored.
 // Products in 16 bits, sums, softmax and gradients in fp32; probabilities and their gradients are rounded for the next
 // product. Sums have a fixed order, as in attention.cu. At tens to hundreds of keys the exponentials, masks and biases
 // of a pair take as long as its products: expect 25-35 % of the tensor cores' peak forward and 20-30 % backward at 512
@@ -12,8 +12,11 @@ namespace
 
 constexpr int warps = 4, threads = 32 * warps;
 constexpr int block_rows = 16 * warps; // of a block
-constexpr int tile = 32;               // rows that they meet at a time
-constexpr int turned_stride = tile + 8;
+constexpr int key_tile_rows = 32;      // keys that they meet at a time
+// Queries that a block of keys meets at a time. It holds two operands and two sums, which at heads of 128 leaves
+// registers for 16 only.
+template <int size> constexpr int query_tile_rows = size <= 64 ? 32 : 16;
+template <int tile> constexpr int turned_stride = tile + 8;
 
 // Eight elements of a tile's row lie apart from the next row's by 4 banks: a warp's reads of it meet no bank twice.
 template <int size> constexpr int row_stride = size + 8;
@@ -50,22 +53,22 @@ __device__ uint32_t pair_at(const eh_attention_view &a, const eh_heads_view &fro
     return static_cast<uint32_t>(at[0]) | (e + 1 < a.head_size ? static_cast<uint32_t>(at[1]) << 16 : 0u);
 }
 
-// The left operand's fragments of two rows, g and g + 8.
+// The left operand's fragments of two rows, g and g + 8; a row below 0 is missing.
 template <int size>
-__device__ void load_fragments(const eh_attention_view &a, const eh_heads_view &from, int head, const bool (&exists)[2],
+__device__ void load_fragments(const eh_attention_view &a, const eh_heads_view &from, int head,
                                const int64_t (&rows)[2], int t, uint32_t (&fragments)[size / 16][4])
 {
 #pragma unroll
     for (int k = 0; k < size / 16; k++)
 #pragma unroll
         for (int part = 0; part < 4; part++)
-            fragments[k][part] = pair_at(a, from, exists[part % 2], start_of(from, rows[part % 2], head),
+            fragments[k][part] = pair_at(a, from, rows[part % 2] >= 0, start_of(from, rows[part % 2], head),
                                          16 * k + 2 * t + 8 * (part / 2));
 }
 
-// 32 rows to shared memory, as they are [32, size + 8] and turned [size, 40]; either may be missing. By keys: rows are
-// prefix and own keys of the segment from `first` on, else its queries. What does not exist is 0.
-template <int size>
+// `tile` rows to shared memory, as they are [tile, size + 8] and turned [size, tile + 8]; either may be missing. By
+// keys: rows are prefix and own keys of the segment from `first` on, else its queries. What does not exist is 0.
+template <int size, int tile>
 __device__ void load_tile(const eh_attention_view &a, const eh_heads_view &from, const eh_segment_view &s, int head,
                           bool by_keys, int first, uint16_t *straight, uint16_t *turned)
 {
@@ -92,12 +95,12 @@ __device__ void load_tile(const eh_attention_view &a, const eh_heads_view &from,
         const uint32_t all[4] = {words.x, words.y, words.z, words.w};
 #pragma unroll
         for (int j = 0; j < 8; j++)
-            turned[(e + j) * turned_stride + row] = static_cast<uint16_t>(all[j / 2] >> 16 * (j % 2));
+            turned[(e + j) * turned_stride<tile> + row] = static_cast<uint16_t>(all[j / 2] >> 16 * (j % 2));
     }
 }
 
-// c[16, 32] = left [16, size] times the tile's rows, transposed.
-template <int size, bool bf16>
+// c[16, tile] = left [16, size] times the tile's rows, transposed.
+template <int size, int tile, bool bf16>
 __device__ void times_rows(const uint32_t (&left)[size / 16][4], const uint16_t *rows, const lane_place &at,
                            float (&c)[tile / 8][4])
 {
@@ -113,8 +116,8 @@ __device__ void times_rows(const uint32_t (&left)[size / 16][4], const uint16_t 
     }
 }
 
-// sum[16, size] += left [16, 32], rounded, times the tile, which is given turned.
-template <int size, bool bf16>
+// sum[16, size] += left [16, tile], rounded, times the tile, which is given turned.
+template <int size, int tile, bool bf16>
 __device__ void add_times_tile(const float (&left)[tile / 8][4], const uint16_t *turned, const lane_place &at,
                                float (&sum)[size / 8][4])
 {
@@ -126,7 +129,7 @@ __device__ void add_times_tile(const float (&left)[tile / 8][4], const uint16_t 
                                eh_pack<bf16>(left[2 * k + 1][2], left[2 * k + 1][3])};
 #pragma unroll
         for (int n = 0; n < size / 8; n++) {
-            const uint16_t *from = turned + (8 * n + at.g) * turned_stride + 16 * k + 2 * at.t;
+            const uint16_t *from = turned + (8 * n + at.g) * turned_stride<tile> + 16 * k + 2 * at.t;
             const uint32_t b[2] = {word_at(from), word_at(from + 8)};
             eh_mma<bf16>(sum[n], a, b);
         }
@@ -140,28 +143,41 @@ __device__ int block_keys(const eh_attention_view &a, const eh_segment_view &s, 
     return eh_seen_keys(a, s, last < s.query_count - 1 ? last : s.query_count - 1);
 }
 
-// Adds factor x sums to a gradient's rows.
+// Adds factor x sums to a gradient's rows, or writes them.
 template <int size>
-__device__ void add_rows(const eh_attention_view &a, const eh_heads_view &to, int head, const bool (&exists)[2],
-                         const int64_t (&rows)[2], int t, float factor, const float (&sums)[size / 8][4])
+__device__ void add_rows(const eh_attention_view &a, const eh_heads_view &to, int head, const int64_t (&rows)[2], int t,
+                         float factor, const float (&sums)[size / 8][4])
 {
 #pragma unroll
     for (int n = 0; n < size / 8; n++)
 #pragma unroll
-        for (int c = 0; c < 4; c++) {
-            const int e = 8 * n + 2 * t + c % 2;
-            const int64_t place = start_of(to, rows[c / 2], head) + e;
-            if (exists[c / 2] && e < a.head_size)
-                eh_store(to.data, place, eh_load(to.data, place) + factor * sums[n][c]);
+        for (int r = 0; r < 2; r++) {
+            const int e = 8 * n + 2 * t;
+            const int64_t place = start_of(to, rows[r], head) + e;
+            const bool both = e + 1 < a.head_size;
+            if (rows[r] < 0 || e >= a.head_size)
+                continue;
+            float x = factor * sums[n][2 * r], y = factor * sums[n][2 * r + 1];
+            if (!a.fresh) {
+                x += eh_load(to.data, place);
+                y += both ? eh_load(to.data, place + 1) : 0.0f;
+            }
+            eh_store_pair(to.data, place, x, y, both);
         }
+}
+
+// The block of queries that this one takes: under a causal mask those that see most keys go first, so that the last
+// blocks to run are short.
+__device__ int first_query_of_block(const eh_attention_view &a)
+{
+    return static_cast<int>(a.causal ? gridDim.x - 1 - blockIdx.x : blockIdx.x) * block_rows;
 }
 
 // The two queries that a lane has part in, g and g + 8 of its warp's.
 struct lane_queries {
-    int i[2]; // in the segment
-    bool exists[2];
-    int64_t rows[2];
-    int seen[2]; // keys
+    int i[2];        // in the segment
+    int64_t rows[2]; // -1: missing
+    int seen[2];     // keys
 };
 
 __device__ lane_queries queries_of_lane(const eh_attention_view &a, const eh_segment_view &s, const lane_place &at,
@@ -171,9 +187,8 @@ __device__ lane_queries queries_of_lane(const eh_attention_view &a, const eh_seg
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         own.i[r] = first + at.row + 8 * r;
-        own.exists[r] = own.i[r] < s.query_count;
-        own.rows[r] = static_cast<int64_t>(s.query_begin) + own.i[r];
-        own.seen[r] = own.exists[r] ? eh_seen_keys(a, s, own.i[r]) : 0;
+        own.rows[r] = own.i[r] < s.query_count ? static_cast<int64_t>(s.query_begin) + own.i[r] : -1;
+        own.seen[r] = own.rows[r] >= 0 ? eh_seen_keys(a, s, own.i[r]) : 0;
     }
     return own;
 }
@@ -181,28 +196,29 @@ __device__ lane_queries queries_of_lane(const eh_attention_view &a, const eh_seg
 // 4 flops a pair and element. Grid: blocks of queries, heads, segments.
 template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor_forward_kernel(eh_attention_view a)
 {
+    constexpr int tile = key_tile_rows;
     SHARED(uint4, key_tile, tile * row_stride<size> / 8);
-    SHARED(uint4, value_tile, size * turned_stride / 8);
+    SHARED(uint4, value_tile, size * turned_stride<tile> / 8);
     uint16_t *const keys_straight = reinterpret_cast<uint16_t *>(key_tile), *const values_turned =
                                                                                 reinterpret_cast<uint16_t *>(
                                                                                     value_tile);
     const eh_segment_view s = eh_segment_at(a, blockIdx.z);
-    const int first = static_cast<int>(blockIdx.x) * block_rows, head = static_cast<int>(blockIdx.y);
+    const int first = first_query_of_block(a), head = static_cast<int>(blockIdx.y);
     if (first >= s.query_count)
         return;
     const lane_place at = place_of_lane();
     const lane_queries own = queries_of_lane(a, s, at, first);
     uint32_t q[size / 16][4];
-    load_fragments<size>(a, a.query, head, own.exists, own.rows, at.t, q);
+    load_fragments<size>(a, a.query, head, own.rows, at.t, q);
     float mixed[size / 8][4] = {}, top[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
     const int keys = block_keys(a, s, first);
     for (int key = 0; key < keys; key += tile) {
         __syncthreads(); // the last tile was used
-        load_tile<size>(a, a.key, s, head, true, key, keys_straight, nullptr);
-        load_tile<size>(a, a.value, s, head, true, key, nullptr, values_turned);
+        load_tile<size, tile>(a, a.key, s, head, true, key, keys_straight, nullptr);
+        load_tile<size, tile>(a, a.value, s, head, true, key, nullptr, values_turned);
         __syncthreads();
         float p[tile / 8][4], high[2] = {-INFINITY, -INFINITY}, more[2] = {0, 0}, shrink[2];
-        times_rows<size, bf16>(q, keys_straight, at, p);
+        times_rows<size, tile, bf16>(q, keys_straight, at, p);
 #pragma unroll
         for (int n = 0; n < tile / 8; n++)
 #pragma unroll
@@ -214,7 +230,7 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
 #pragma unroll
         for (int r = 0; r < 2; r++) {
             const float new_top = fmaxf(top[r], eh_row_max(high[r]));
-            shrink[r] = new_top == -INFINITY ? 1.0f : expf(top[r] - new_top);
+            shrink[r] = new_top == -INFINITY ? 1.0f : __expf(top[r] - new_top);
             top[r] = new_top;
         }
 #pragma unroll
@@ -222,7 +238,7 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
 #pragma unroll
             for (int c = 0; c < 4; c++) {
                 const int j = key + 8 * n + 2 * at.t + c % 2;
-                const float share = j < own.seen[c / 2] ? expf(p[n][c] - top[c / 2]) : 0.0f;
+                const float share = j < own.seen[c / 2] ? __expf(p[n][c] - top[c / 2]) : 0.0f;
                 more[c / 2] += share;
                 p[n][c] = j < own.seen[c / 2] ? share * eh_pair_factor(a, own.rows[c / 2], head, j) : 0.0f;
             }
@@ -232,50 +248,53 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
         for (int n = 0; n < size / 8; n++)
 #pragma unroll
             for (int c = 0; c < 4; c++) mixed[n][c] *= shrink[c / 2];
-        add_times_tile<size, bf16>(p, values_turned, at, mixed);
+        add_times_tile<size, tile, bf16>(p, values_turned, at, mixed);
     }
+    const float whole[2] = {sum[0] > 0 ? 1 / sum[0] : 1, sum[1] > 0 ? 1 / sum[1] : 1};
 #pragma unroll
     for (int n = 0; n < size / 8; n++)
 #pragma unroll
-        for (int c = 0; c < 4; c++) {
-            const int e = 8 * n + 2 * at.t + c % 2, r = c / 2;
-            if (own.exists[r] && e < a.head_size)
-                eh_store(a.output.data, start_of(a.output, own.rows[r], head) + e,
-                         sum[r] > 0 ? mixed[n][c] / sum[r] : mixed[n][c]);
+        for (int r = 0; r < 2; r++) {
+            const int e = 8 * n + 2 * at.t;
+            if (own.rows[r] >= 0 && e < a.head_size)
+                eh_store_pair(a.output.data, start_of(a.output, own.rows[r], head) + e, mixed[n][2 * r] * whole[r],
+                              mixed[n][2 * r + 1] * whole[r], e + 1 < a.head_size);
         }
     for (int r = 0; r < 2; r++)
-        if (own.exists[r] && at.t == 0 && a.log_sum_exp != nullptr)
+        if (own.rows[r] >= 0 && at.t == 0 && a.log_sum_exp != nullptr)
             a.log_sum_exp[own.rows[r] * a.head_count + head] = own.seen[r] > 0 ? top[r] + logf(sum[r]) : -INFINITY;
 }
 
 // 6 flops a pair and element. Grid: blocks of queries, heads, segments.
 template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor_query_kernel(eh_attention_view a)
 {
+    constexpr int tile = key_tile_rows;
     SHARED(uint4, key_tile, tile * row_stride<size> / 8);
     SHARED(uint4, value_tile, tile * row_stride<size> / 8);
-    SHARED(uint4, turned_tile, size * turned_stride / 8);
+    SHARED(uint4, turned_tile, size * turned_stride<tile> / 8);
     uint16_t *const keys_straight = reinterpret_cast<uint16_t *>(key_tile),
                     *const values_straight = reinterpret_cast<uint16_t *>(value_tile),
                     *const keys_turned = reinterpret_cast<uint16_t *>(turned_tile);
     const eh_segment_view s = eh_segment_at(a, blockIdx.z);
-    const int first = static_cast<int>(blockIdx.x) * block_rows, head = static_cast<int>(blockIdx.y);
+    const int first = first_query_of_block(a), head = static_cast<int>(blockIdx.y);
     if (first >= s.query_count)
         return;
     const lane_place at = place_of_lane();
     const lane_queries own = queries_of_lane(a, s, at, first);
     uint32_t q[size / 16][4], grad[size / 16][4];
-    load_fragments<size>(a, a.query, head, own.exists, own.rows, at.t, q);
-    load_fragments<size>(a, a.grad_output, head, own.exists, own.rows, at.t, grad);
+    load_fragments<size>(a, a.query, head, own.rows, at.t, q);
+    load_fragments<size>(a, a.grad_output, head, own.rows, at.t, grad);
+    const eh_query_facts facts[2] = {eh_facts_of(a, s, head, own.i[0]), eh_facts_of(a, s, head, own.i[1])};
     float sums[size / 8][4] = {};
     const int keys = block_keys(a, s, first);
     for (int key = 0; key < keys; key += tile) {
         __syncthreads();
-        load_tile<size>(a, a.key, s, head, true, key, keys_straight, keys_turned);
-        load_tile<size>(a, a.value, s, head, true, key, values_straight, nullptr);
+        load_tile<size, tile>(a, a.key, s, head, true, key, keys_straight, keys_turned);
+        load_tile<size, tile>(a, a.value, s, head, true, key, values_straight, nullptr);
         __syncthreads();
         float p[tile / 8][4], grad_p[tile / 8][4];
-        times_rows<size, bf16>(q, keys_straight, at, p);
-        times_rows<size, bf16>(grad, values_straight, at, grad_p);
+        times_rows<size, tile, bf16>(q, keys_straight, at, p);
+        times_rows<size, tile, bf16>(grad, values_straight, at, grad_p);
 #pragma unroll
         for (int n = 0; n < tile / 8; n++)
 #pragma unroll
@@ -283,24 +302,26 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
                 const int j = key + 8 * n + 2 * at.t + c % 2;
                 float dropped = 0, grad_score = 0;
                 if (j < own.seen[c / 2])
-                    eh_pair_gradient(a, s, head, own.i[c / 2], j, p[n][c], grad_p[n][c], &dropped, &grad_score);
+                    eh_pair_gradient<true>(a, s, facts[c / 2], head, own.i[c / 2], j, p[n][c], grad_p[n][c], &dropped,
+                                           &grad_score);
                 p[n][c] = grad_score;
             }
-        add_times_tile<size, bf16>(p, keys_turned, at, sums);
+        add_times_tile<size, tile, bf16>(p, keys_turned, at, sums);
     }
-    add_rows<size>(a, a.grad_query, head, own.exists, own.rows, at.t, a.scale, sums);
+    add_rows<size>(a, a.grad_query, head, own.rows, at.t, a.scale, sums);
 }
 
-// 8 flops a pair and element; at heads of 128 it takes all 255 registers and a dozen words more. Own keys: grid blocks
-// of keys, heads, segments. A prefix (prefix_count > 0): grid blocks of it, heads, 1; the block goes through all
-// segments that share it, in order.
+// 8 flops a pair and element. Own keys: grid blocks of keys, heads, segments. A prefix (prefix_count > 0): grid blocks
+// of it, heads, 1; the block goes through all segments that share it, in order.
 template <int size, bool bf16>
 __global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a, int prefix_begin, int prefix_count)
 {
+    constexpr int tile = query_tile_rows<size>;
     SHARED(uint4, query_tile, tile * row_stride<size> / 8);
-    SHARED(uint4, turned_query_tile, size * turned_stride / 8);
+    SHARED(uint4, turned_query_tile, size * turned_stride<tile> / 8);
     SHARED(uint4, grad_tile, tile * row_stride<size> / 8);
-    SHARED(uint4, turned_grad_tile, size * turned_stride / 8);
+    SHARED(uint4, turned_grad_tile, size * turned_stride<tile> / 8);
+    SHARED(eh_query_facts, facts, tile);
     uint16_t *const queries = reinterpret_cast<uint16_t *>(query_tile),
                     *const queries_turned = reinterpret_cast<uint16_t *>(turned_query_tile),
                     *const grads = reinterpret_cast<uint16_t *>(grad_tile),
@@ -310,8 +331,7 @@ __global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a
     const lane_place at = place_of_lane();
     const int64_t begin = shared_prefix ? 0 : blockIdx.z, end = shared_prefix ? a.segment_count : begin + 1;
     float key_sums[size / 8][4] = {}, value_sums[size / 8][4] = {};
-    bool exists[2] = {false, false};
-    int64_t rows[2] = {0, 0};
+    int64_t rows[2] = {-1, -1};
     for (int64_t index = begin; index < end; index++) {
         const eh_segment_view s = eh_segment_at(a, index);
         if (shared_prefix && (s.prefix_begin != prefix_begin || s.prefix_count != prefix_count))
@@ -322,37 +342,39 @@ __global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a
             return; // the same for the whole block, and for all segments of a prefix
         const int j[2] = {first_key + at.row, first_key + at.row + 8};
         for (int r = 0; r < 2; r++) {
-            exists[r] = j[r] < keys_end;
-            rows[r] = exists[r] ? eh_row_of_key(s, j[r]) : 0;
+            rows[r] = j[r] < keys_end ? eh_row_of_key(s, j[r]) : -1;
         }
         uint32_t k[size / 16][4], v[size / 16][4];
-        load_fragments<size>(a, a.key, head, exists, rows, at.t, k);
-        load_fragments<size>(a, a.value, head, exists, rows, at.t, v);
-        for (int first = 0; first < s.query_count; first += tile) {
+        load_fragments<size>(a, a.key, head, rows, at.t, k);
+        load_fragments<size>(a, a.value, head, rows, at.t, v);
+        for (int first = eh_first_query(a, s, first_key); first < s.query_count; first += tile) {
             __syncthreads();
-            load_tile<size>(a, a.query, s, head, false, first, queries, queries_turned);
-            load_tile<size>(a, a.grad_output, s, head, false, first, grads, grads_turned);
+            if (threadIdx.x < tile)
+                facts[threadIdx.x] = eh_facts_of(a, s, head, first + static_cast<int>(threadIdx.x));
+            load_tile<size, tile>(a, a.query, s, head, false, first, queries, queries_turned);
+            load_tile<size, tile>(a, a.grad_output, s, head, false, first, grads, grads_turned);
             __syncthreads();
             float p[tile / 8][4], grad_p[tile / 8][4]; // [keys, queries]
-            times_rows<size, bf16>(k, queries, at, p);
-            times_rows<size, bf16>(v, grads, at, grad_p);
+            times_rows<size, tile, bf16>(k, queries, at, p);
+            times_rows<size, tile, bf16>(v, grads, at, grad_p);
 #pragma unroll
             for (int n = 0; n < tile / 8; n++)
 #pragma unroll
                 for (int c = 0; c < 4; c++) {
                     const int i = first + 8 * n + 2 * at.t + c % 2;
                     float dropped = 0, grad_score = 0;
-                    if (exists[c / 2] && i < s.query_count && j[c / 2] < eh_seen_keys(a, s, i))
-                        eh_pair_gradient(a, s, head, i, j[c / 2], p[n][c], grad_p[n][c], &dropped, &grad_score);
+                    if (rows[c / 2] >= 0 && i < s.query_count && j[c / 2] < eh_seen_keys(a, s, i))
+                        eh_pair_gradient<true>(a, s, facts[i - first], head, i, j[c / 2], p[n][c], grad_p[n][c],
+                                               &dropped, &grad_score);
                     p[n][c] = dropped;
                     grad_p[n][c] = grad_score;
                 }
-            add_times_tile<size, bf16>(p, grads_turned, at, value_sums);
-            add_times_tile<size, bf16>(grad_p, queries_turned, at, key_sums);
+            add_times_tile<size, tile, bf16>(p, grads_turned, at, value_sums);
+            add_times_tile<size, tile, bf16>(grad_p, queries_turned, at, key_sums);
         }
     }
-    add_rows<size>(a, a.grad_key, head, exists, rows, at.t, a.scale, key_sums);
-    add_rows<size>(a, a.grad_value, head, exists, rows, at.t, 1.0f, value_sums);
+    add_rows<size>(a, a.grad_key, head, rows, at.t, a.scale, key_sums);
+    add_rows<size>(a, a.grad_value, head, rows, at.t, 1.0f, value_sums);
 }
 
 unsigned blocks_of(int rows)

@@ -10,6 +10,7 @@
 // Memory is asked for in memory.cu only, which has a better message for its lack.
 eh_status eh_cuda_failure(cudaError_t error, const char *call, const char *file, int line)
 {
+    cudaGetLastError(); // it is told here: whoever asks next, after a launch of his own, shall not hear of it again
     return eh_error(EH_MACHINE, "CUDA: %s: %s (%s:%d)", cudaGetErrorString(error), call, file, line);
 }
 
@@ -22,6 +23,7 @@ static eh_status find_device(int local_rank, int *device)
 {
     int count = 0;
     const cudaError_t error = cudaGetDeviceCount(&count);
+    cudaGetLastError();
     if (error != cudaSuccess || count == 0)
         return eh_error(EH_MACHINE, "no GPU can be used (%s): choose device: cpu, or see `evenhand doctor`",
                         error != cudaSuccess ? cudaGetErrorString(error) : "none found");
@@ -46,6 +48,7 @@ static void cuda_close(eh_backend *backend)
             cudaEventDestroy(state->staged[i]);
     }
     eh_cuda_forget_products(state);
+    eh_cuda_forget_runs(state);
     if (state->blas_lt != NULL)
         cublasLtDestroy(state->blas_lt);
     if (state->blas != NULL)
@@ -87,6 +90,10 @@ static eh_status open_device(eh_backend *backend, eh_cuda_state *state)
     // What cuBLAS's own workspace has: 32 MiB from Hopper on, whose algorithms split sums more.
     state->lt_workspace_bytes = static_cast<size_t>(state->capability >= 90 ? 32 : 4) << 20;
     EH_TRY(eh_cuda_arena_take(&state->arena, state->lt_workspace_bytes, "cuBLAS", &state->lt_workspace));
+    void *tickets = NULL;
+    EH_TRY(eh_cuda_arena_take(&state->arena, EH_CUDA_TICKETS * sizeof(unsigned), "tickets of sums", &tickets));
+    EH_CUDA(cudaMemsetAsync(tickets, 0, EH_CUDA_TICKETS * sizeof(unsigned), state->stream));
+    state->tickets = static_cast<unsigned *>(tickets);
     for (int i = 0; i < EH_CUDA_STAGING_SLOTS; i++) {
         EH_CUDA(cudaMallocHost(reinterpret_cast<void **>(&state->staging[i]), EH_CUDA_STAGING_BYTES));
         EH_CUDA(cudaEventCreateWithFlags(&state->staged[i], cudaEventDisableTiming));
@@ -134,19 +141,24 @@ static eh_status cuda_buffer_new(eh_buffer *buffer, const char *purpose)
     return EH_OK;
 }
 
-// Copies in chunks through the pinned slots: the host goes on while the last chunks are under way.
+// Copies in chunks through the pinned slots: the host goes on while the last chunks are under way. What is small shares
+// a slot with what came before it: a batch's ids and labels wait for the work that is queued, but the host doesn't.
 eh_status eh_cuda_copy_in(eh_cuda_state *state, const void *host, void *device, size_t bytes)
 {
     EH_TRY(eh_cuda_order(state->stream, state->computed, state->copies)); // what is queued may use the goal
     for (size_t done = 0; done < bytes; done += EH_CUDA_STAGING_BYTES) {
         const size_t part = bytes - done < EH_CUDA_STAGING_BYTES ? bytes - done : EH_CUDA_STAGING_BYTES;
-        const int slot = state->next_slot;
-        state->next_slot = (slot + 1) % EH_CUDA_STAGING_SLOTS;
-        EH_CUDA(cudaEventSynchronize(state->staged[slot]));
-        memcpy(state->staging[slot], static_cast<const char *>(host) + done, part);
-        EH_CUDA(cudaMemcpyAsync(static_cast<char *>(device) + done, state->staging[slot], part, cudaMemcpyHostToDevice,
-                                state->copies));
-        EH_CUDA(cudaEventRecord(state->staged[slot], state->copies));
+        if (state->slot_used + part > EH_CUDA_STAGING_BYTES) {
+            state->slot = (state->slot + 1) % EH_CUDA_STAGING_SLOTS;
+            state->slot_used = 0;
+            EH_CUDA(cudaEventSynchronize(state->staged[state->slot]));
+        }
+        char *staging = state->staging[state->slot] + state->slot_used;
+        state->slot_used += (part + 255) / 256 * 256;
+        memcpy(staging, static_cast<const char *>(host) + done, part);
+        EH_CUDA(
+            cudaMemcpyAsync(static_cast<char *>(device) + done, staging, part, cudaMemcpyHostToDevice, state->copies));
+        EH_CUDA(cudaEventRecord(state->staged[state->slot], state->copies));
     }
     return eh_cuda_order(state->copies, state->copied, state->stream);
 }
@@ -240,8 +252,8 @@ static eh_status cuda_reserve(eh_backend *backend, const eh_work_sizes *sizes)
     size_t bytes = eh_cuda_output_scratch(sizes->labels, sizes->hidden_size, sizes->vocab_size, EH_F32);
     bytes = largest(bytes, 4 * rows * static_cast<size_t>(sizes->widest) + slack);
     bytes = largest(bytes, 4 * heads * (rows + static_cast<size_t>(sizes->segments * sizes->bucket_count)) + slack);
-    bytes = largest(bytes, static_cast<size_t>(sizes->weight_count) / 4096 * sizeof(double) + slack);
-    bytes = largest(bytes, 4 * 2 * 32 * static_cast<size_t>(sizes->widest) + slack); // sums over rows
+    bytes = largest(bytes, static_cast<size_t>(sizes->weight_count) / 2048 * sizeof(double) + slack);
+    bytes = largest(bytes, 2 * eh_sum_grid_for(static_cast<int64_t>(rows), sizes->widest).partial_bytes + slack);
     void *scratch = NULL;
     return eh_cuda_scratch(backend, bytes, &scratch);
 }
@@ -279,8 +291,8 @@ extern "C" const eh_backend_table eh_backend_cuda = {
     eh_cuda_divergence_rows,
     eh_cuda_argmax_rows,
     eh_cuda_sample_rows,
-    eh_cuda_adamw_step,
+    eh_cuda_adamw_runs,
     eh_cuda_pull,
-    eh_cuda_squared_norm,
+    eh_cuda_squared_norms,
     cuda_limits,
 };

@@ -9,6 +9,7 @@
 #include <cublas_v2.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <string.h>
 
 #include "backend/backend_internal.h"
 #include "backend/cuda/launch.cuh"
@@ -16,6 +17,7 @@
 
 #define EH_CUDA_STAGING_SLOTS 4
 #define EH_CUDA_STAGING_BYTES ((size_t)1 << 20)
+#define EH_CUDA_TICKETS 16384 // columns of sums over rows / 256
 
 // A product that cublasLt was asked about: its descriptions, and the algorithm that it chose.
 struct eh_cuda_lt_plan {
@@ -45,12 +47,15 @@ struct eh_cuda_state {
     // passed.
     char *staging[EH_CUDA_STAGING_SLOTS];
     cudaEvent_t staged[EH_CUDA_STAGING_SLOTS];
-    int next_slot;
+    int slot;         // that small copies share, as far as it is free
+    size_t slot_used; // its first bytes, which copies in may still read
     eh_cuda_arena arena;
     // Device scratch of the operation at work; eh_backend_reserve makes it as large as the batches to come need, so
     // that a step allocates nothing.
     void *scratch;
     size_t scratch_bytes;
+    unsigned *tickets;              // [EH_CUDA_TICKETS] 0 between kernels (eh_add_columns)
+    struct eh_cuda_run_table *runs; // of the optimiser, kept from step to step
     // T5's buckets by distance, one table per configuration seen.
     struct {
         int bucket_count, max_distance;
@@ -129,11 +134,18 @@ static __device__ inline float eh_half_bits_to_float(int dtype, uint32_t bits)
         return __uint_as_float(bits << 16);
     return __half2float(__ushort_as_half(static_cast<unsigned short>(bits)));
 }
-static __device__ inline uint32_t eh_float_to_half_bits(int dtype, float value)
+// Two numbers, rounded by one instruction, as a word; the first is its lower half.
+static __device__ inline uint32_t eh_pair_bits(int dtype, float low, float high)
 {
-    if (dtype == EH_BF16)
-        return __bfloat16_as_ushort(__float2bfloat16(value));
-    return __half_as_ushort(__float2half(value));
+    uint32_t bits;
+    if (dtype == EH_BF16) {
+        const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+        memcpy(&bits, &pair, sizeof bits);
+    } else {
+        const __half2 pair = __floats2half2_rn(low, high);
+        memcpy(&bits, &pair, sizeof bits);
+    }
+    return bits;
 }
 
 // Elements i .. i + 7; those at or past `end` are 0 (and not stored).
@@ -177,11 +189,24 @@ static __device__ inline void eh_store8(const eh_array &a, int64_t i, int64_t en
     }
     uint32_t words[4];
 #pragma unroll
-    for (int j = 0; j < 4; j++)
-        words[j] = eh_float_to_half_bits(a.dtype, value.v[2 * j]) | eh_float_to_half_bits(a.dtype, value.v[2 * j + 1])
-                                                                        << 16;
+    for (int j = 0; j < 4; j++) words[j] = eh_pair_bits(a.dtype, value.v[2 * j], value.v[2 * j + 1]);
     *reinterpret_cast<uint4 *>(static_cast<uint16_t *>(a.data) + i) =
         make_uint4(words[0], words[1], words[2], words[3]);
+}
+
+// What is read back of eight elements that were stored.
+static __device__ inline eh_eight eh_rounded8(int dtype, const eh_eight &value)
+{
+    if (dtype == EH_F32)
+        return value;
+    eh_eight r;
+#pragma unroll
+    for (int j = 0; j < 8; j += 2) {
+        const uint32_t bits = eh_pair_bits(dtype, value.v[j], value.v[j + 1]);
+        r.v[j] = eh_half_bits_to_float(dtype, bits & 0xffffu);
+        r.v[j + 1] = eh_half_bits_to_float(dtype, bits >> 16);
+    }
+    return r;
 }
 
 // --- Threads ----------------------------------------------------------------------------------
@@ -214,17 +239,18 @@ static __device__ inline float eh_warp_max(float x)
     for (int step = 16; step > 0; step /= 2) x = fmaxf(x, __shfl_xor_sync(eh_all_lanes, x, step));
     return x;
 }
-// Threads for a row of `width`, eight elements each: a multiple of a warp, at most eh_block_threads.
+// Threads for a row of `width`, eight elements each: a multiple of a warp, at most a block's.
+constexpr int eh_most_threads = 1024;
 static inline dim3 eh_threads_for(int64_t width)
 {
     const int64_t wanted = (width + 255) / 256 * 32;
-    return dim3(static_cast<unsigned>(wanted < eh_block_threads ? wanted : eh_block_threads));
+    return dim3(static_cast<unsigned>(wanted < eh_most_threads ? wanted : eh_most_threads));
 }
 
-// Over a block of whole warps, at most eh_block_threads; every thread gets the result. The order of the sum is fixed.
+// Over a block of whole warps; every thread gets the result. The order of the sum is fixed.
 static __device__ inline float eh_block_sum(float x)
 {
-    SHARED(float, partial, eh_block_threads / 32);
+    SHARED(float, partial, eh_most_threads / 32);
     const int warps = static_cast<int>(blockDim.x / 32);
     x = eh_warp_sum(x);
     __syncthreads(); // those who read the last sum are done
@@ -237,7 +263,7 @@ static __device__ inline float eh_block_sum(float x)
 }
 static __device__ inline float eh_block_max(float x)
 {
-    SHARED(float, partial, eh_block_threads / 32);
+    SHARED(float, partial, eh_most_threads / 32);
     const int warps = static_cast<int>(blockDim.x / 32);
     x = eh_warp_max(x);
     __syncthreads();
@@ -249,16 +275,91 @@ static __device__ inline float eh_block_max(float x)
     return top;
 }
 
-// Sums over rows go in chunks of rows, so that they fill the device: a block for 256 columns of each chunk, its warps
-// taking rows in turn; the chunks' sums are added in their order.
-constexpr int eh_sum_columns = 256;
-static inline int64_t eh_sum_chunks(int64_t rows)
+// --- Sums over rows ---------------------------------------------------------------------------
+// They go in chunks of rows, so that they fill the device: a block for 256 columns of each chunk, its warps taking rows
+// in turn, a lane eight columns. The last block of a group of columns adds the chunks' sums, so that one launch does
+// all; the order of each sum is fixed, whichever block is the last.
+constexpr int eh_sum_columns = 256, eh_sum_warps = eh_block_threads / 32;
+struct eh_sum_grid {
+    dim3 blocks; // groups of columns, chunks
+    int64_t rows_a_chunk;
+    size_t partial_bytes; // of scratch, for each of the sums
+};
+static inline eh_sum_grid eh_sum_grid_for(int64_t rows, int64_t columns)
 {
-    const int64_t chunks = rows / 64; // of at least 64 rows
-    return chunks < 1 ? 1 : chunks < 32 ? chunks : 32;
+    const int64_t most = eh_largest_grid_y < 128 ? eh_largest_grid_y : 128;
+    const int64_t chunks = rows / 32 < 1 ? 1 : rows / 32 < most ? rows / 32 : most; // of at least 32 rows
+    const int64_t rows_a_chunk = rows > 0 ? (rows + chunks - 1) / chunks : 1,
+                  groups = (columns + eh_sum_columns - 1) / eh_sum_columns;
+    const dim3 blocks(static_cast<unsigned>(groups), static_cast<unsigned>((rows + rows_a_chunk - 1) / rows_a_chunk));
+    return {blocks, rows_a_chunk, static_cast<size_t>(blocks.x) * blocks.y * eh_sum_columns * sizeof(float)};
 }
-// y[column] += the sums of all chunks; partial [chunks, columns].
-eh_status eh_cuda_add_chunks(eh_cuda_state *state, const float *partial, int64_t chunks, int64_t columns, eh_array y);
+
+// The sums over a block's warps, from eight columns a lane to a column a thread; folded [512].
+static __device__ inline float eh_fold_columns(const eh_eight &own, float4 *folded)
+{
+    float4 *to = folded + 2 * threadIdx.x;
+    __syncthreads(); // those who read the last sums are done
+    to[0] = make_float4(own.v[0], own.v[1], own.v[2], own.v[3]);
+    to[1] = make_float4(own.v[4], own.v[5], own.v[6], own.v[7]);
+    __syncthreads();
+    const float *sums = reinterpret_cast<const float *>(folded) + threadIdx.x;
+    float total = 0;
+#pragma unroll
+    for (int warp = 0; warp < eh_sum_warps; warp++) total += sums[eh_sum_columns * warp];
+    return total;
+}
+
+// y[i][column] += own[i] over all blocks of a group of columns; a y may be missing. partial [n, blocks.y, 256
+// blocks.x].
+template <int n>
+static __device__ inline void eh_add_columns(const eh_eight (&own)[n], float *partial, unsigned *tickets,
+                                             const eh_array (&y)[n], int64_t columns)
+{
+    SHARED(float4, folded, 2 * eh_block_threads);
+    SHARED(unsigned, ticket, 1);
+    const int64_t stride = static_cast<int64_t>(gridDim.x) * eh_sum_columns;
+    const int64_t group = static_cast<int64_t>(blockIdx.x) * eh_sum_columns, mine = group + threadIdx.x;
+    float total[n];
+#pragma unroll
+    for (int i = 0; i < n; i++) total[i] = eh_fold_columns(own[i], folded);
+    if (gridDim.y > 1) {
+#pragma unroll
+        for (int i = 0; i < n; i++)
+            partial[(static_cast<int64_t>(i) * gridDim.y + blockIdx.y) * stride + mine] = total[i];
+        __threadfence(); // before the ticket, which tells the last block that they are there
+        __syncthreads();
+        if (threadIdx.x == 0)
+            ticket[0] = atomicAdd(&tickets[blockIdx.x], 1u);
+        __syncthreads();
+        if (ticket[0] + 1 != gridDim.y)
+            return;
+        __threadfence();
+        if (threadIdx.x == 0)
+            tickets[blockIdx.x] = 0; // for the next kernel
+#pragma unroll
+        for (int i = 0; i < n; i++) {
+            eh_eight all = {};
+#pragma unroll 4
+            for (unsigned chunk = threadIdx.x / 32; chunk < gridDim.y; chunk += eh_sum_warps) {
+                const float4 *from = reinterpret_cast<const float4 *>(
+                    partial + (static_cast<int64_t>(i) * gridDim.y + chunk) * stride + group + 8 * (threadIdx.x % 32));
+                const float4 low = __ldcg(from), high = __ldcg(from + 1); // from L2, where other blocks' writes are
+                all.v[0] += low.x, all.v[1] += low.y, all.v[2] += low.z, all.v[3] += low.w;
+                all.v[4] += high.x, all.v[5] += high.y, all.v[6] += high.z, all.v[7] += high.w;
+            }
+            total[i] = eh_fold_columns(all, folded);
+        }
+    }
+    if (mine < columns)
+#pragma unroll
+        for (int i = 0; i < n; i++)
+            if (y[i].data != nullptr)
+                eh_store(y[i], mine, eh_load(y[i], mine) + total[i]);
+}
+// y[column] += the sum of x [rows, columns] over its rows; `partial`: eh_sum_grid_for's bytes of scratch.
+eh_status eh_cuda_sum_rows(eh_cuda_state *state, const eh_array &x, int64_t rows, int64_t columns, float *partial,
+                           const eh_array &y);
 
 // Four random words that every backend uses for dropout (backend_internal.h: eh_dropout_word).
 static __device__ inline uint4 eh_cuda_dropout_block(uint64_t seed, uint64_t block)
@@ -324,9 +425,10 @@ eh_status eh_cuda_divergence_rows(eh_backend *, const eh_tensor *, const eh_tens
 eh_status eh_cuda_argmax_rows(eh_backend *, const eh_tensor *, const eh_tensor *);
 eh_status eh_cuda_sample_rows(eh_backend *, const eh_sampling *);
 size_t eh_cuda_output_scratch(int64_t rows, int64_t width, int64_t vocab, eh_dtype type); // the most that it takes
-eh_status eh_cuda_adamw_step(eh_backend *, const eh_adamw *, const eh_tensor *, const eh_tensor *, const eh_tensor *,
-                             const eh_tensor *, const eh_tensor *);
+eh_status eh_cuda_adamw_runs(eh_backend *, const eh_adamw *, const eh_adamw_run *, int64_t, const eh_tensor *,
+                             const eh_tensor *, const eh_tensor *, const eh_tensor *, const eh_tensor *);
+void eh_cuda_forget_runs(eh_cuda_state *state);
 eh_status eh_cuda_pull(eh_backend *, float, const eh_tensor *, const eh_tensor *, const eh_tensor *, const eh_tensor *);
-eh_status eh_cuda_squared_norm(eh_backend *, const eh_tensor *, double *);
+eh_status eh_cuda_squared_norms(eh_backend *, const eh_tensor *, const eh_norm_stretch *, int64_t);
 
 #endif

@@ -10,11 +10,13 @@
 
 #include <cstdint>
 
-// The most blocks along a grid's y and z. The emulated device has fewer, so that small shapes go in several launches.
+// The most blocks along a grid's y and z, and bytes of fp32 logits at a time: as many as make the gradients' products
+// large, whose results are read and written once for each block of logits. The emulated device has fewer of both, so that
+// small shapes go in several launches.
 #ifdef CUDAEMU
-constexpr int64_t eh_largest_grid_y = cudaemu::largest_grid_y;
+constexpr int64_t eh_largest_grid_y = cudaemu::largest_grid_y, eh_logit_bytes = 64 << 10;
 #else
-constexpr int64_t eh_largest_grid_y = 65535;
+constexpr int64_t eh_largest_grid_y = 65535, eh_logit_bytes = 256 << 20;
 #endif
 
 #ifdef CUDAEMU

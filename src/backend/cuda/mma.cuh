@@ -42,8 +42,7 @@ template <bool bf16> __device__ inline void eh_mma(float (&c)[4], const uint32_t
 // Two numbers, rounded, as a word.
 template <bool bf16> __device__ inline uint32_t eh_pack(float low, float high)
 {
-    const int dtype = bf16 ? EH_BF16 : EH_F16;
-    return eh_float_to_half_bits(dtype, low) | eh_float_to_half_bits(dtype, high) << 16;
+    return eh_pair_bits(bf16 ? EH_BF16 : EH_F16, low, high);
 }
 
 #endif

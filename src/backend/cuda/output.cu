@@ -9,16 +9,17 @@
 namespace
 {
 
-constexpr int64_t block_bytes = 64 << 20; // of fp32 logits at a time
-
-// Running maximum and sum of exponentials of each row (Milakov & Gimelshein 2018), and the target's logit: a block per
-// row, one pass. Bytes: the logits read once; expect 80 %.
-__global__ void row_state_kernel(eh_array logits, eh_array bias, const int32_t *target, int64_t first, int64_t width,
-                                 float *top, float *sum, float *target_logit)
+// Running maximum and sum of exponentials of each row (Milakov & Gimelshein 2018), and the target's logit, in one pass.
+// Grid: rows, parts of a row, each with a state of its own [rows, parts], so that few rows fill the device too. Bytes:
+// the logits read once; expect 80 %.
+__global__ void __launch_bounds__(eh_block_threads)
+    row_state_kernel(eh_array logits, eh_array bias, const int32_t *target, int64_t first, int64_t width, float *top,
+                     float *sum, float *target_logit)
 {
-    const int64_t row = blockIdx.x, begin = row * width, end = begin + width;
+    const int64_t row = blockIdx.x, begin = row * width, end = begin + width, mine = row * gridDim.y + blockIdx.y;
+    const int64_t step = 8 * static_cast<int64_t>(blockDim.x) * gridDim.y;
     float own_top = -INFINITY, own_sum = 0;
-    for (int64_t v = 8 * static_cast<int64_t>(threadIdx.x); v < width; v += 8 * static_cast<int64_t>(blockDim.x)) {
+    for (int64_t v = 8 * (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x); v < width; v += step) {
         eh_eight a = eh_load8(logits, begin + v, end);
         if (bias.data != nullptr) {
             const eh_eight b = eh_load8(bias, first + v, first + width);
@@ -38,39 +39,52 @@ __global__ void row_state_kernel(eh_array logits, eh_array bias, const int32_t *
 #pragma unroll
         for (int j = 0; j < 8; j++) own_sum += expf(a.v[j] - high);
     }
-    const float old_top = first == 0 ? -INFINITY : top[row], block_top = fmaxf(old_top, eh_block_max(own_top));
+    const float old_top = first == 0 ? -INFINITY : top[mine], block_top = fmaxf(old_top, eh_block_max(own_top));
     const float block_sum = eh_block_sum(own_top == -INFINITY ? 0.0f : own_sum * expf(own_top - block_top));
     if (threadIdx.x != 0)
         return;
-    const float old_sum = first == 0 || old_top == -INFINITY ? 0.0f : sum[row] * expf(old_top - block_top);
-    top[row] = block_top;
-    sum[row] = old_sum + block_sum;
-    if (target[row] >= first && target[row] < first + width)
+    const float old_sum = first == 0 || old_top == -INFINITY ? 0.0f : sum[mine] * expf(old_top - block_top);
+    top[mine] = block_top;
+    sum[mine] = old_sum + block_sum;
+    if (blockIdx.y == 0 && target[row] >= first && target[row] < first + width)
         target_logit[row] =
             eh_load(logits, begin + target[row] - first) + (bias.data != nullptr ? eh_load(bias, target[row]) : 0.0f);
 }
 
-// A few bytes a row: a launch.
-__global__ void finish_kernel(const float *top, const float *sum, const float *target_logit, int64_t rows,
-                              float *log_probability, float *log_sum_exp)
+// A warp a row puts its parts together: a few bytes, a launch.
+__global__ void __launch_bounds__(eh_block_threads)
+    finish_kernel(const float *top, const float *sum, const float *target_logit, int64_t rows, int parts,
+                  float *log_probability, float *log_sum_exp)
 {
-    const int64_t row = eh_thread_index();
+    const int64_t row = eh_thread_index() / 32;
+    const int lane = static_cast<int>(threadIdx.x % 32);
     if (row >= rows)
+        return; // the whole warp
+    float high = -INFINITY, own = 0;
+    for (int part = lane; part < parts; part += 32) high = fmaxf(high, top[row * parts + part]);
+    high = eh_warp_max(high);
+    for (int part = lane; part < parts; part += 32) {
+        const float part_top = top[row * parts + part], part_sum = sum[row * parts + part];
+        own += part_top == -INFINITY ? part_sum : part_sum * expf(part_top - high); // NaN stays
+    }
+    const float total = high + logf(eh_warp_sum(own));
+    if (lane != 0)
         return;
-    const float total = top[row] + logf(sum[row]);
     log_sum_exp[row] = total;
     log_probability[row] = target_logit[row] - total;
 }
 
-// grad of -row_weight log_probability: row_weight (probability - [v is the target]). Grid: parts of a row, rows. Bytes:
+// grad of -row_weight log_probability: row_weight (probability - [v is the target]). Grid: rows, parts of a row. Bytes:
 // the logits read, their gradient written; expect 80 %.
-__global__ void grad_logits_kernel(eh_array logits, eh_array bias, const int32_t *target, const float *log_sum_exp,
-                                   const float *row_weight, int64_t first, int64_t width, eh_array grad)
+__global__ void __launch_bounds__(eh_block_threads)
+    grad_logits_kernel(eh_array logits, eh_array bias, const int32_t *target, const float *log_sum_exp,
+                       const float *row_weight, int64_t first, int64_t width, eh_array grad)
 {
-    const int64_t row = blockIdx.y, begin = row * width, end = begin + width;
+    const int64_t row = blockIdx.x, begin = row * width, end = begin + width;
+    const int64_t step = 8 * static_cast<int64_t>(blockDim.x) * gridDim.y;
     const float total = log_sum_exp[row], weight = row_weight[row];
     const int64_t hit = target[row] - first;
-    for (int64_t v = 8 * eh_thread_index(); v < width; v += 8 * eh_thread_count()) {
+    for (int64_t v = 8 * (static_cast<int64_t>(blockIdx.y) * blockDim.x + threadIdx.x); v < width; v += step) {
         eh_eight a = eh_load8(logits, begin + v, end);
         if (bias.data != nullptr) {
             const eh_eight b = eh_load8(bias, first + v, first + width);
@@ -81,27 +95,6 @@ __global__ void grad_logits_kernel(eh_array logits, eh_array bias, const int32_t
         for (int j = 0; j < 8; j++) a.v[j] = weight * (expf(a.v[j] - total) - (v + j == hit ? 1.0f : 0.0f));
         eh_store8(grad, begin + v, end, a);
     }
-}
-
-// Bytes: the gradient of the logits read once; expect 70 %, for only width / 8 threads work.
-__global__ void bias_grad_kernel(eh_array grad, int64_t rows, int64_t width, eh_array grad_bias)
-{
-    const int64_t v = 8 * eh_thread_index();
-    if (v >= width)
-        return;
-    eh_eight sum = eh_load8(grad_bias, v, width);
-    for (int64_t row = 0; row < rows; row++) {
-        const eh_eight a = eh_load8(grad, row * width + v, (row + 1) * width);
-#pragma unroll
-        for (int j = 0; j < 8; j++) sum.v[j] += a.v[j];
-    }
-    eh_store8(grad_bias, v, width, sum);
-}
-
-// A thread for eight columns.
-dim3 eh_grid_of(int64_t columns)
-{
-    return dim3(static_cast<unsigned>((columns + 8 * eh_block_threads - 1) / (8 * eh_block_threads)));
 }
 
 eh_array floats_at(const void *address, int64_t width)
@@ -117,7 +110,9 @@ struct plan {
     char *weight;                      // a block of the weights in that type, where they have another
     float *logits, *grad_hidden;
     void *grad_logits;
+    int parts; // of a row, which blocks of threads take
     float *top, *sum, *target_logit;
+    float *partial; // of the bias's gradient
 };
 
 size_t aligned(size_t bytes)
@@ -128,8 +123,18 @@ size_t aligned(size_t bytes)
 // Words at a time: a multiple of 64, so that rows of a block begin where vectors do.
 int64_t block_words(int64_t rows, int64_t vocab)
 {
-    const int64_t fitting = block_bytes / (4 * (rows > 0 ? rows : 1)) / 64 * 64, block = fitting < 256 ? 256 : fitting;
+    const int64_t fitting = eh_logit_bytes / (4 * (rows > 0 ? rows : 1)) / 64 * 64,
+                  block = fitting < 256 ? 256 : fitting;
     return block < vocab ? block : vocab;
+}
+
+// Enough blocks of threads for the device, none without work.
+int parts_of_row(const eh_cuda_state *state, int64_t rows, int64_t words)
+{
+    const int64_t wanted = (8 * state->multiprocessors + rows - 1) / (rows > 0 ? rows : 1);
+    const int64_t most = (words + 8 * eh_block_threads - 1) / (8 * eh_block_threads);
+    const int64_t parts = wanted < most ? wanted : most;
+    return static_cast<int>(parts < eh_largest_grid_y ? parts : eh_largest_grid_y);
 }
 
 eh_status make_plan(eh_backend *backend, const eh_output_layer *layer, bool backward, plan *p)
@@ -146,10 +151,12 @@ eh_status make_plan(eh_backend *backend, const eh_output_layer *layer, bool back
         layer->weight.dtype != p->type ? aligned(static_cast<size_t>(p->block * p->width) * element) : 0;
     const size_t logits = aligned(rows * static_cast<size_t>(p->block) * 4);
     const size_t grads = backward ? aligned(rows * static_cast<size_t>(p->block) * element) : 0;
-    const size_t grad_hidden = backward ? aligned(rows * static_cast<size_t>(p->width) * 4) : 0,
-                 state = aligned(rows * 4);
+    const size_t grad_hidden = backward ? aligned(rows * static_cast<size_t>(p->width) * 4) : 0;
+    p->parts = parts_of_row(eh_cuda(backend), p->rows, p->block);
+    const size_t state = aligned(rows * static_cast<size_t>(p->parts) * 4);
+    const size_t partial = backward ? eh_sum_grid_for(p->rows, p->block).partial_bytes : 0;
     void *scratch = nullptr;
-    EH_TRY(eh_cuda_scratch(backend, hidden + weight + logits + grads + grad_hidden + 3 * state, &scratch));
+    EH_TRY(eh_cuda_scratch(backend, hidden + weight + logits + grads + grad_hidden + 3 * state + partial, &scratch));
     char *at = static_cast<char *>(scratch);
     p->hidden = at;
     p->weight = at += hidden;
@@ -159,6 +166,7 @@ eh_status make_plan(eh_backend *backend, const eh_output_layer *layer, bool back
     p->top = reinterpret_cast<float *>(at += grad_hidden);
     p->sum = reinterpret_cast<float *>(at += state);
     p->target_logit = reinterpret_cast<float *>(at += state);
+    p->partial = reinterpret_cast<float *>(at += state);
     if (hidden == 0) {
         p->hidden = static_cast<char *>(eh_tensor_address(&layer->hidden));
         return EH_OK;
@@ -212,8 +220,10 @@ size_t eh_cuda_output_scratch(int64_t rows, int64_t width, int64_t vocab, eh_dty
     const auto element = eh_dtype_bytes(type);
     const size_t block = static_cast<size_t>(block_words(rows, vocab)), n = static_cast<size_t>(rows),
                  w = static_cast<size_t>(width);
+    // A row's parts are at least 2048 words each.
     return aligned(n * w * element) + aligned(block * w * element) + aligned(n * block * 4) +
-           aligned(n * block * element) + aligned(n * w * 4) + 3 * aligned(n * 4);
+           aligned(n * block * element) + aligned(n * w * 4) + 3 * aligned(n * (block / 2048 + 1) * 4) +
+           eh_sum_grid_for(rows, static_cast<int64_t>(block)).partial_bytes;
 }
 
 eh_status eh_cuda_output_forward(eh_backend *backend, const eh_output_layer *layer)
@@ -229,12 +239,13 @@ eh_status eh_cuda_output_forward(eh_backend *backend, const eh_output_layer *lay
         const void *rows = nullptr;
         EH_TRY(weight_rows(backend, layer, p, first, words, &rows));
         EH_TRY(logits_of_block(backend, layer, p, rows, words));
-        LAUNCH(row_state_kernel, dim3(static_cast<unsigned>(p.rows)), dim3(eh_block_threads), 0, stream,
-               floats_at(p.logits, words), bias_of(layer), target, first, words, p.top, p.sum, p.target_logit);
+        LAUNCH(row_state_kernel, dim3(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.parts)),
+               dim3(eh_block_threads), 0, stream, floats_at(p.logits, words), bias_of(layer), target, first, words,
+               p.top, p.sum, p.target_logit);
         EH_CUDA(cudaGetLastError());
     }
-    LAUNCH(finish_kernel, dim3(static_cast<unsigned>((p.rows + eh_block_threads - 1) / eh_block_threads)),
-           dim3(eh_block_threads), 0, stream, p.top, p.sum, p.target_logit, p.rows,
+    LAUNCH(finish_kernel, dim3(static_cast<unsigned>((32 * p.rows + eh_block_threads - 1) / eh_block_threads)),
+           dim3(eh_block_threads), 0, stream, p.top, p.sum, p.target_logit, p.rows, p.parts,
            static_cast<float *>(eh_tensor_address(&layer->log_probability)),
            static_cast<float *>(eh_tensor_address(&layer->log_sum_exp)));
     EH_CUDA(cudaGetLastError());
@@ -250,17 +261,11 @@ static eh_status backward_of_block(eh_backend *backend, const eh_output_layer *l
     const void *rows = nullptr;
     EH_TRY(weight_rows(backend, layer, p, first, words, &rows));
     EH_TRY(logits_of_block(backend, layer, p, rows, words));
-    const unsigned parts = eh_grid_for(state, (words + 7) / 8).x;
-    for (int64_t row = 0; row < p.rows; row += eh_largest_grid_y) { // rows are along the grid's y
-        const int64_t rows_here = p.rows - row < eh_largest_grid_y ? p.rows - row : eh_largest_grid_y;
-        eh_array part = grads;
-        part.data = static_cast<char *>(grads.data) + static_cast<size_t>(row * words) * eh_dtype_bytes(p.type);
-        LAUNCH(grad_logits_kernel, dim3(parts, static_cast<unsigned>(rows_here)), dim3(eh_block_threads), 0,
-               state->stream, floats_at(p.logits + row * words, words), bias_of(layer),
-               static_cast<const int32_t *>(eh_tensor_address(&layer->target)) + row,
-               static_cast<const float *>(eh_tensor_address(&layer->log_sum_exp)) + row,
-               static_cast<const float *>(eh_tensor_address(row_weight)) + row, first, words, part);
-    }
+    LAUNCH(grad_logits_kernel, dim3(static_cast<unsigned>(p.rows), static_cast<unsigned>(p.parts)),
+           dim3(eh_block_threads), 0, state->stream, floats_at(p.logits, words), bias_of(layer),
+           static_cast<const int32_t *>(eh_tensor_address(&layer->target)),
+           static_cast<const float *>(eh_tensor_address(&layer->log_sum_exp)),
+           static_cast<const float *>(eh_tensor_address(row_weight)), first, words, grads);
     EH_CUDA(cudaGetLastError());
     const eh_cuda_gemm_call to_hidden = {p.rows,        p.width, words, p.grad_logits, rows,
                                          p.grad_hidden, false,   false, layer->scale,  first == 0 ? 0.0f : 1.0f,
@@ -269,16 +274,15 @@ static eh_status backward_of_block(eh_backend *backend, const eh_output_layer *l
     if (eh_tensor_exists(grad_weight)) {
         EH_ASSERT(grad_weight->dtype == EH_F32);
         float *grads_of_rows = static_cast<float *>(eh_tensor_address(grad_weight)) + first * p.width;
+        const float kept = layer->gradient_is_fresh ? 0.0f : 1.0f;
         const eh_cuda_gemm_call to_weight = {words, p.width, p.rows,       p.grad_logits, p.hidden, grads_of_rows,
-                                             true,  false,   layer->scale, 1.0f,          p.type,   EH_F32};
+                                             true,  false,   layer->scale, kept,          p.type,   EH_F32};
         EH_TRY(eh_cuda_gemm(backend, &to_weight));
     }
-    if (eh_tensor_exists(grad_bias)) {
-        LAUNCH(bias_grad_kernel, eh_grid_of(words), dim3(eh_block_threads), 0, state->stream, grads, p.rows, words,
-               floats_at(static_cast<float *>(eh_tensor_address(grad_bias)) + first, 8));
-        EH_CUDA(cudaGetLastError());
-    }
-    return EH_OK;
+    if (!eh_tensor_exists(grad_bias))
+        return EH_OK;
+    return eh_cuda_sum_rows(state, grads, p.rows, words, p.partial,
+                            floats_at(static_cast<float *>(eh_tensor_address(grad_bias)) + first, 8));
 }
 
 eh_status eh_cuda_output_backward(eh_backend *backend, const eh_output_layer *layer, const eh_tensor *row_weight,
@@ -310,7 +314,7 @@ namespace
 {
 
 // Bytes: three reads of a row, of which the L2 cache serves two, and a write; expect 70-80 %.
-__global__ void log_softmax_kernel(eh_array logits, int64_t width)
+__global__ void __launch_bounds__(eh_block_threads) log_softmax_kernel(eh_array logits, int64_t width)
 {
     const int64_t begin = static_cast<int64_t>(blockIdx.x) * width, end = begin + width;
     const int64_t start = begin + 8 * static_cast<int64_t>(threadIdx.x), step = 8 * static_cast<int64_t>(blockDim.x);
@@ -337,8 +341,9 @@ __global__ void log_softmax_kernel(eh_array logits, int64_t width)
 }
 
 // Bytes: two reads and a write; expect 80 %.
-__global__ void divergence_kernel(eh_array log_p, eh_array log_q, const float *row_weight, float strength,
-                                  int64_t width, float *divergence)
+__global__ void __launch_bounds__(eh_block_threads)
+    divergence_kernel(eh_array log_p, eh_array log_q, const float *row_weight, float strength, int64_t width,
+                      float *divergence)
 {
     const int64_t begin = static_cast<int64_t>(blockIdx.x) * width, end = begin + width;
     const float factor = strength * row_weight[blockIdx.x];
@@ -362,7 +367,7 @@ __global__ void divergence_kernel(eh_array log_p, eh_array log_q, const float *r
 }
 
 // Bytes: one read; expect 80 %.
-__global__ void argmax_kernel(eh_array logits, int64_t width, int32_t *index)
+__global__ void __launch_bounds__(eh_block_threads) argmax_kernel(eh_array logits, int64_t width, int32_t *index)
 {
     SHARED(float, values, eh_block_threads);
     SHARED(int, places, eh_block_threads);

@@ -11,7 +11,8 @@ namespace
 {
 
 // y = bias, or y += bias, where cublasLt can't. Bytes bound it: read and write y once; expect 85 %.
-__global__ void bias_kernel(eh_array bias, eh_array y, int64_t rows, int64_t columns, bool add)
+__global__ void __launch_bounds__(eh_block_threads)
+    bias_kernel(eh_array bias, eh_array y, int64_t rows, int64_t columns, bool add)
 {
     const int64_t parts = (columns + 7) / 8;
     for (int64_t at = eh_thread_index(); at < rows * parts; at += eh_thread_count()) {

@@ -18,7 +18,8 @@ struct sampling_settings {
 };
 
 // A few dozen tokens a row: a launch.
-__global__ void edit_kernel(float *logits, int64_t vocab, const int32_t *edits, int64_t count, double penalty)
+__global__ void __launch_bounds__(eh_block_threads)
+    edit_kernel(float *logits, int64_t vocab, const int32_t *edits, int64_t count, double penalty)
 {
     for (int64_t e = eh_thread_index(); e < count; e += eh_thread_count()) {
         float *logit = logits + edits[3 * e] * vocab + edits[3 * e + 1];
@@ -180,8 +181,8 @@ __device__ int32_t walk(const float *row, int64_t vocab, float top, double inver
 // A block per row, so a multiprocessor's double rate bounds it: up to four exponentials a word (top-k, top-p's sum and
 // cut, the draw), 40 million operations for 250,880 words: 0.4 ms on A100 and H100, 13 ms on T4, A10 and L4, however
 // many rows there are up to the number of multiprocessors. Its up to thirteen reads of the row come from the L2 cache.
-__global__ void sample_kernel(const float *logits, int64_t vocab, const int32_t *draws, sampling_settings settings,
-                              int32_t *index)
+__global__ void __launch_bounds__(eh_block_threads, 2)
+    sample_kernel(const float *logits, int64_t vocab, const int32_t *draws, sampling_settings settings, int32_t *index)
 {
     const float *row = logits + static_cast<int64_t>(blockIdx.x) * vocab;
     double u;

@@ -149,6 +149,8 @@ eh_status eh_reference_attention_backward(eh_backend *backend, const eh_attentio
                                           const eh_attention_grads *grads)
 {
     (void)backend;
+    if (grads->fresh)
+        eh_host_clear_attention(attention, grads);
     for (int64_t s = 0; s < attention->segment_count; s++) {
         const eh_segment *segment = &attention->host_segments[s];
         for (int64_t i = 0; i < segment->query_count; i++)

@@ -2,9 +2,8 @@
 
 #include "backend/reference/reference_internal.h"
 
-eh_status eh_reference_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
-                                  const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
-                                  const eh_tensor *copy)
+static eh_status adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
+                            const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy)
 {
     (void)backend;
     const double lr = adamw->learning_rate, beta1 = adamw->beta1, beta2 = adamw->beta2, decay = adamw->weight_decay;
@@ -28,6 +27,13 @@ eh_status eh_reference_adamw_step(eh_backend *backend, const eh_adamw *adamw, co
             eh_set(copy, i, eh_get(weights, i));
     }
     return EH_OK;
+}
+
+eh_status eh_reference_adamw_runs(eh_backend *backend, const eh_adamw *adamw, const eh_adamw_run *runs,
+                                  int64_t run_count, const eh_tensor *weights, const eh_tensor *gradient,
+                                  const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy)
+{
+    return eh_host_adamw_runs(backend, adamw, runs, run_count, weights, gradient, m, v, copy, adamw_step);
 }
 
 eh_status eh_reference_pull(eh_backend *backend, float strength, const eh_tensor *weights, const eh_tensor *anchor,
@@ -61,10 +67,16 @@ static double tree_sum(const eh_tensor *x, int64_t count, int64_t first_block, i
     return tree_sum(x, count, first_block, left) + tree_sum(x, count, first_block + left, block_count - left);
 }
 
-eh_status eh_reference_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum)
+static eh_status squared_norm(eh_backend *backend, const eh_tensor *x, double *sum)
 {
     (void)backend;
     const int64_t count = eh_tensor_count(x);
     *sum = tree_sum(x, count, 0, (count + 4095) / 4096);
     return EH_OK;
+}
+
+eh_status eh_reference_squared_norms(eh_backend *backend, const eh_tensor *x, const eh_norm_stretch *stretches,
+                                     int64_t stretch_count)
+{
+    return eh_host_squared_norms(backend, x, stretches, stretch_count, squared_norm);
 }

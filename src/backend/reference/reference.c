@@ -61,7 +61,7 @@ const eh_backend_table eh_backend_reference = {
     .pull = eh_reference_pull,
     .argmax_rows = eh_reference_argmax_rows,
     .sample_rows = eh_host_sample_rows,
-    .adamw_step = eh_reference_adamw_step,
-    .squared_norm = eh_reference_squared_norm,
+    .adamw_runs = eh_reference_adamw_runs,
+    .squared_norms = eh_reference_squared_norms,
     .limits = eh_reference_limits,
 };

@@ -52,10 +52,11 @@ eh_status eh_reference_output_backward(eh_backend *backend, const eh_output_laye
                                        const eh_tensor *grad_hidden, const eh_tensor *grad_weight,
                                        const eh_tensor *grad_bias);
 // optimiser.c
-eh_status eh_reference_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights,
-                                  const eh_tensor *gradient, const eh_tensor *m, const eh_tensor *v,
-                                  const eh_tensor *copy);
+eh_status eh_reference_adamw_runs(eh_backend *backend, const eh_adamw *adamw, const eh_adamw_run *runs,
+                                  int64_t run_count, const eh_tensor *weights, const eh_tensor *gradient,
+                                  const eh_tensor *m, const eh_tensor *v, const eh_tensor *copy);
 eh_status eh_reference_limits(eh_backend *backend, eh_dtype dtype, double *flops, double *bytes);
-eh_status eh_reference_squared_norm(eh_backend *backend, const eh_tensor *x, double *sum);
+eh_status eh_reference_squared_norms(eh_backend *backend, const eh_tensor *x, const eh_norm_stretch *stretches,
+                                     int64_t stretch_count);
 
 #endif
