@@ -14,7 +14,7 @@ while [ $# -gt 0 ]; do
     case $1 in
     --large) export EVENHAND_LARGE=1 ;;
     --cuda-host) preset=cuda-host select=(-R '^(backend|model|cuda_host)\.') ;;
-    --cuda) preset=cuda select=(-R '^cuda_host\.without_gpu') ;;
+    --cuda) preset=cuda select=(-R '^cuda_host\.(without_gpu|registers)') ;;
     --asan) preset=asan select=(-L '^(unit|mpi)$') ;;
     --help | -h) sed -n '2,8s/^# //p' "$0"; exit 0 ;;
     *) break ;;

@@ -336,6 +336,69 @@ static void check_optimiser(eh_backend *backend, eh_backend *reference)
         }
 }
 
+// Runs at other places of each block, some where no vector begins, one longer than a block of a GPU takes, one empty.
+static void check_runs(eh_backend *backend, eh_backend *reference)
+{
+    enum { N = 30000, HERE = 20000 };
+    const eh_adamw_run runs[] = {{16, 0, 32, 9000, true},
+                                 {9100, 9003, 9033, 7, false},
+                                 {9200, 9100, 9200, 0, true},
+                                 {9204, 9108, 9300, 501, true},
+                                 {10000, 10000, 10000, 9999, false}};
+    const int64_t count = sizeof runs / sizeof *runs;
+    const float *w = eh_test_random(31, N, 0, 1), *g = eh_test_random(32, HERE, 0, 1), *m = eh_test_random(33, N, 0, 1);
+    const float *v = eh_test_random(34, N, 1, 0), *got[2][4];
+    eh_backend *on[2] = {backend, reference};
+    for (int b = 0; b < 2; b++) {
+        const eh_tensor weights = eh_test_tensor(on[b], (eh_test_shape){N, 0, EH_F32}, w);
+        const eh_tensor gradient = eh_test_tensor(on[b], (eh_test_shape){HERE, 0, EH_F32}, g);
+        const eh_tensor own_m = eh_test_tensor(on[b], (eh_test_shape){N, 0, EH_F32}, m);
+        const eh_tensor own_v = eh_test_tensor(on[b], (eh_test_shape){N, 0, EH_F32}, v);
+        const eh_tensor copy = eh_test_tensor(on[b], (eh_test_shape){N, 0, EH_F16}, w);
+        for (int64_t step = 1; step <= 3; step++) { // the third one with fewer runs
+            const eh_adamw adamw = {1e-2f, 0.9f, 0.999f, 1e-8f, 0.1f, 0.5f, step, false};
+            OK(eh_adamw_runs(on[b], &adamw, runs, step < 3 ? count : 2, &weights, &gradient, &own_m, &own_v, &copy));
+        }
+        const eh_tensor *outputs[] = {&weights, &own_m, &own_v, &copy};
+        for (int o = 0; o < 4; o++) got[b][o] = eh_test_values(outputs[o]);
+    }
+    const double unit = 0x1p-24;
+    assert_true(eh_test_all_close("adamw runs, weights", got[0][0], got[1][0], N, 12 * unit, 3 * 1e-2 * 12 * unit));
+    assert_true(eh_test_all_close("adamw runs, m", got[0][1], got[1][1], N, 12 * unit, 12 * unit));
+    assert_true(eh_test_all_close("adamw runs, v", got[0][2], got[1][2], N, 12 * unit, 0));
+    assert_true(eh_test_all_close("adamw runs, copy", got[0][3], got[1][3], N, 0x1p-10, 1e-7));
+    assert_memory_equal(got[0][0], w, 16 * sizeof(float)); // before, between and behind runs nothing changes
+    assert_memory_equal(got[0][0] + 9016, w + 9016, 84 * sizeof(float));
+    assert_memory_equal(got[0][0] + 19999, w + 19999, (N - 19999) * sizeof(float));
+}
+
+// Pieces of stretches, some of several blocks of a GPU, beside the same in double.
+static void check_norm_pieces(eh_backend *backend, eh_backend *reference)
+{
+    enum { N = 90000 };
+    eh_backend *on[2] = {backend, reference};
+    const float *x = eh_test_random(35, N, 0, 1);
+    for (int b = 0; b < 2; b++) {
+        const eh_tensor all = eh_test_tensor(on[b], (eh_test_shape){N, 0, EH_F32}, x);
+        double sums[64];
+        for (int i = 0; i < 64; i++) sums[i] = -1;
+        const eh_norm_stretch stretches[] = {{16, 70001, 32768, sums},
+                                             {0, 0, 4096, sums + 3},
+                                             {3, 100, 7, sums + 3},
+                                             {N - 8192, 8192, 4096, sums + 18},
+                                             {5, 50000, 50000, sums + 20}};
+        OK(eh_squared_norms(on[b], &all, stretches, 5));
+        for (int s = 0; s < 5; s++)
+            for (int64_t done = 0, piece = 0; done < stretches[s].count; done += stretches[s].piece, piece++) {
+                double expected = 0;
+                for (int64_t i = done; i < done + stretches[s].piece && i < stretches[s].count; i++)
+                    expected += (double)x[stretches[s].first + i] * x[stretches[s].first + i];
+                assert_close(stretches[s].sums[piece], expected, 1e-11 * expected);
+            }
+        assert_true(sums[21] == -1); // nothing behind them is written
+    }
+}
+
 static void test_simple_operations_agree_to_the_bit(void **state)
 {
     (void)state;
@@ -367,6 +430,8 @@ static void test_optimiser(void **state)
 {
     (void)state;
     eh_test_on_devices(check_optimiser);
+    eh_test_on_devices(check_runs);
+    eh_test_on_devices(check_norm_pieces);
 }
 static void test_divergence(void **state)
 {

@@ -49,7 +49,22 @@ train --set precision=bf16
 arena=$(grep -oP 'cudaemu: \K[0-9]+(?= allocations)' <<<"$err")
 echo "with the arena: $arena allocations"
 check 'an arena asks the driver less often' test "$arena" -lt "$separate"
-unset CUDAEMU_COUNT
+
+# The host waits twice a step, for the log-probabilities and the gradient's norm: what is queued in between never runs dry.
+# A layer is some thirty kernels of ours and the products' conversions; one for each vector or piece would show here.
+export CUDAEMU_LAZY=1
+waits=() launches=()
+for steps in 2 9; do
+    train --set precision=bf16 --set train.micro_batches=1 --set train.reduction=fast --set "train.max_steps=$steps" --set train.dropout=0
+    check "$steps steps in the fast order" equal "$code" 0
+    waits+=("$(grep -oP '[0-9]+(?= waits of the host)' <<<"$err")")
+    launches+=("$(grep -oP '[0-9]+(?= launches)' <<<"$err")")
+done
+a_step=$(((waits[1] - waits[0]) / 7)) kernels=$(((launches[1] - launches[0]) / 7))
+echo "a step of two layers: the host waits $a_step times; $kernels kernels of ours"
+check 'a step waits for the device twice' test "$a_step" -le 2
+check 'a step launches few kernels' test "$kernels" -le 100
+unset CUDAEMU_COUNT CUDAEMU_LAZY
 
 CUDAEMU_MEMORY=4500000 train # a little more than cuBLAS has
 check 'too little memory: exit 3' equal "$code" 3

@@ -153,21 +153,29 @@ static void test_a_cleared_gradient_is_zero(void **state)
     const int32_t ids[] = {1, 5, 6, 7, 8, 9}, rows[] = {0, 1, 4}, firsts[] = {0, 1}, labels[] = {5, 4, 3};
     const int64_t offsets[] = {0, 3, 6}, none[] = {0, 0, 0};
     const float weights[] = {1, 2, 3};
-    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        eh_backend *backend = open_backend();
+    const size_t case_count = sizeof cases / sizeof *cases;
+    for (size_t c = 0; c < 3 * case_count; c++) { // on the host; and on a GPU, if there is one
+        const bool on_gpu = c >= case_count;
+        const eh_dtype compute = c < 2 * case_count ? EH_F32 : EH_BF16;
+        eh_backend *backend = NULL;
+        if (on_gpu && eh_backend_open("cuda", 0, 1, &backend) != EH_OK)
+            return;
+        if (!on_gpu)
+            backend = open_backend();
         eh_model *model = NULL;
         float *gradients[2] = {NULL, NULL}, scores[3];
-        const eh_adaptation adaptation = {.rank = cases[c].rank, .alpha = 4, .seed = 1, .freeze = cases[c].freeze};
-        if (eh_model_new_shared(backend, cases[c].config, 5, EH_F32, NULL, &adaptation, &model) != EH_OK)
+        const eh_adaptation adaptation = {
+            .rank = cases[c % case_count].rank, .alpha = 4, .seed = 1, .freeze = cases[c % case_count].freeze};
+        if (eh_model_new_shared(backend, cases[c % case_count].config, 5, compute, NULL, &adaptation, &model) != EH_OK)
             fail_msg("%s", eh_error_message());
         assert_int_equal(eh_model_reserve(model, &(eh_batch_limits){32, 32, 8, 32}), EH_OK);
         const eh_batch batch = {.sequence_count = 2,
                                 .input_ids = ids,
-                                .input_offsets = cases[c].sourceless ? none : offsets,
+                                .input_offsets = cases[c % case_count].sourceless ? none : offsets,
                                 .decoder_ids = ids,
                                 .decoder_offsets = offsets,
-                                .label_count = cases[c].labels,
-                                .label_rows = cases[c].config == classifier ? firsts : rows,
+                                .label_count = cases[c % case_count].labels,
+                                .label_rows = cases[c % case_count].config == classifier ? firsts : rows,
                                 .label_ids = labels,
                                 .label_weights = weights};
         const eh_tensor block = eh_model_gradients(model);
@@ -190,7 +198,7 @@ static void test_a_cleared_gradient_is_zero(void **state)
                 sum += fabs((double)gradients[0][i]);
             }
         }
-        assert_true((sum > 0) == (cases[c].labels > 0));
+        assert_true((sum > 0) == (cases[c % case_count].labels > 0));
         eh_free(&gradients[0]);
         eh_free(&gradients[1]);
         eh_model_close(&model);

@@ -93,7 +93,7 @@ __device__ void step_four(const adamw_constants &c, float decay, const adamw_arr
 
 // All runs of a step. Bytes: gradient, weights and both moments read, the last three and the 16-bit copy written: 28 to
 // 30 an element. Four elements a thread, not eight: so a warp's store of fp32 fills whole sectors.
-__global__ void __launch_bounds__(eh_block_threads, 5)
+__global__ void __launch_bounds__(eh_block_threads, 4)
     adamw_kernel(adamw_constants c, const run *runs, int run_count, adamw_arrays a)
 {
     const run r = run_of_block(runs, run_count);
