@@ -475,8 +475,10 @@ eh_status eh_sample_rows(eh_backend *backend, const eh_sampling *sampling)
 // --- Optimiser ---------------------------------------------------------------------------
 static eh_tensor flat(const eh_tensor *tensor)
 {
+    if (!eh_tensor_exists(tensor))
+        return (eh_tensor){0};
     const int64_t count = eh_tensor_count(tensor);
-    return eh_tensor_exists(tensor) ? eh_tensor_reshape(tensor, 1, &count) : (eh_tensor){0};
+    return eh_tensor_reshape(tensor, 1, &count);
 }
 
 eh_status eh_adamw_step(eh_backend *backend, const eh_adamw *adamw, const eh_tensor *weights, const eh_tensor *gradient,
