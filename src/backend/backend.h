@@ -117,8 +117,8 @@ EH_CHECKED eh_status eh_activation_backward(eh_backend *backend, eh_activation k
 typedef enum { EH_WRITE, EH_ADD } eh_output_mode;
 EH_CHECKED eh_status eh_gather_rows(eh_backend *backend, const eh_tensor *table, const eh_tensor *index,
                                     eh_output_mode mode, const eh_tensor *y);
-// table[index[i]] += x[i], in ascending i for equal indices: the embedding's gradient. (A GPU takes the rows of a table of
-// at most four in chunks, as a column sum.)
+// table[index[i]] += x[i], in ascending i for equal indices: the embedding's gradient. (A GPU takes the rows of a table
+// of at most four in chunks, as a column sum.)
 EH_CHECKED eh_status eh_scatter_add_rows(eh_backend *backend, const eh_tensor *x, const eh_tensor *index,
                                          const eh_tensor *table);
 // y[j] += sum_i x[i, j]: the gradient of a bias. x [rows, n], y [n].

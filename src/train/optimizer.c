@@ -194,26 +194,23 @@ double eh_clipping_scale(double clip, double norm)
 
 // --- The gradient's norm ----------------------------------------------------------------------------------
 
-eh_status eh_norm_pieces(eh_backend *backend, const eh_partition *partition, const eh_tensor *gradient, bool is_shard,
-                         double *sums)
+eh_status eh_norm_stretches(const eh_partition *partition, bool is_shard, double *sums, eh_norm_stretch **stretches,
+                            int64_t *count)
 {
-    eh_norm_stretch *stretches = NULL;
-    int64_t count = 0;
-    EH_TRY(EH_ALLOC(partition->unit_count, &stretches));
+    *count = 0;
+    EH_TRY(EH_ALLOC(partition->unit_count, stretches));
     for (int64_t u = 0; u < partition->unit_count; u++) {
         const eh_unit *unit = &partition->units[u];
         const eh_stretch *own = &partition->own[u];
         const int64_t piece = eh_unit_piece(unit->count);
         if (!unit->frozen)
-            stretches[count++] =
+            (*stretches)[(*count)++] =
                 (eh_norm_stretch){.first = is_shard ? own->sum_at : unit->gradient_first + own->first - unit->first,
                                   .count = own->count,
                                   .piece = piece,
                                   .sums = sums + partition->piece_first[u] + (own->first - unit->first) / piece};
     }
-    const eh_status status = eh_squared_norms(backend, gradient, stretches, count);
-    eh_free(&stretches);
-    return status;
+    return EH_OK;
 }
 
 double eh_norm_of_pieces(double *sums, int64_t piece_count)

@@ -44,10 +44,10 @@ double eh_learning_rate(const eh_job_train *train, int64_t step, int64_t step_co
 // 0: 1.
 double eh_clipping_scale(double clip, double norm);
 
-// Squared norms of the pieces (partition.h) of this rank's stretches, into sums [all pieces]; `gradient` is the block,
-// or this rank's shard. The norm of all pieces adds them along a binary tree, and overwrites them.
-EH_CHECKED eh_status eh_norm_pieces(eh_backend *backend, const eh_partition *partition, const eh_tensor *gradient,
-                                    bool is_shard, double *sums);
+// This rank's stretches of the gradient, a block, or its shard: the squared norms of their pieces (partition.h) go into
+// sums [all pieces]. The norm of all pieces adds them along a binary tree, and overwrites them.
+EH_CHECKED eh_status eh_norm_stretches(const eh_partition *partition, bool is_shard, double *sums,
+                                       eh_norm_stretch **stretches, int64_t *count);
 double eh_norm_of_pieces(double *sums, int64_t piece_count);
 
 #endif

@@ -79,6 +79,8 @@ static eh_status init_local(eh_trainer *trainer)
     trainer->level = eh_model_sharing_level(trainer->model);
     if (trainer->level == 0 && trainer->job->memory.zero > 0) // level 1 is all the optimizer's
         trainer->level = 1;
+    EH_TRY(eh_norm_stretches(&trainer->partition, trainer->level >= 2, trainer->norm_sums, &trainer->norm_stretches,
+                             &trainer->norm_stretch_count));
     const char *offload = trainer->job->memory.offload;
     const bool offloads = offload != NULL && strcmp(offload, "optimizer") == 0;
     return eh_optimizer_init(trainer->backend, trainer->model, train, &trainer->partition, trainer->level,
@@ -137,6 +139,7 @@ void eh_trainer_deinit(eh_trainer *trainer)
     eh_free(&trainer->log_probabilities);
     eh_free(&trainer->exchange);
     eh_free(&trainer->norm_sums);
+    eh_free(&trainer->norm_stretches);
     *trainer = (eh_trainer){0};
 }
 
@@ -298,7 +301,8 @@ static eh_status gradient_norm(eh_trainer *trainer, double *norm)
     const eh_partition *partition = &trainer->partition;
     const int64_t count = partition->piece_first[partition->unit_count];
     memset(trainer->norm_sums, 0, (size_t)count * sizeof *trainer->norm_sums);
-    EH_TRY(eh_norm_pieces(trainer->backend, partition, &trainer->gradient, trainer->level >= 2, trainer->norm_sums));
+    EH_TRY(
+        eh_squared_norms(trainer->backend, &trainer->gradient, trainer->norm_stretches, trainer->norm_stretch_count));
     EH_TRY(eh_comm_sum_double(trainer->comm, trainer->norm_sums, (int)count));
     *norm = eh_norm_of_pieces(trainer->norm_sums, count);
     return EH_OK;

@@ -38,6 +38,8 @@ typedef struct {
     eh_anchor anchor;                     // train.l2
     eh_loss_scale loss_scale;
     double *exchange; // what ranks tell each other in a step
+    eh_norm_stretch *norm_stretches;
+    int64_t norm_stretch_count;
     double *norm_sums;
     int64_t exchange_count;
 } eh_trainer;

@@ -55,8 +55,8 @@ __device__ uint32_t pair_at(const eh_attention_view &a, const eh_heads_view &fro
 
 // The left operand's fragments of two rows, g and g + 8; a row below 0 is missing.
 template <int size>
-__device__ void load_fragments(const eh_attention_view &a, const eh_heads_view &from, int head,
-                               const int64_t (&rows)[2], int t, uint32_t (&fragments)[size / 16][4])
+__device__ void load_fragments(const eh_attention_view &a, const eh_heads_view &from, int head, const int (&rows)[2],
+                               int t, uint32_t (&fragments)[size / 16][4])
 {
 #pragma unroll
     for (int k = 0; k < size / 16; k++)
@@ -145,7 +145,7 @@ __device__ int block_keys(const eh_attention_view &a, const eh_segment_view &s, 
 
 // Adds factor x sums to a gradient's rows, or writes them.
 template <int size>
-__device__ void add_rows(const eh_attention_view &a, const eh_heads_view &to, int head, const int64_t (&rows)[2], int t,
+__device__ void add_rows(const eh_attention_view &a, const eh_heads_view &to, int head, const int (&rows)[2], int t,
                          float factor, const float (&sums)[size / 8][4])
 {
 #pragma unroll
@@ -175,9 +175,9 @@ __device__ int first_query_of_block(const eh_attention_view &a)
 
 // The two queries that a lane has part in, g and g + 8 of its warp's.
 struct lane_queries {
-    int i[2];        // in the segment
-    int64_t rows[2]; // -1: missing
-    int seen[2];     // keys
+    int i[2];    // in the segment
+    int rows[2]; // -1: missing
+    int seen[2]; // keys
 };
 
 __device__ lane_queries queries_of_lane(const eh_attention_view &a, const eh_segment_view &s, const lane_place &at,
@@ -187,14 +187,15 @@ __device__ lane_queries queries_of_lane(const eh_attention_view &a, const eh_seg
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         own.i[r] = first + at.row + 8 * r;
-        own.rows[r] = own.i[r] < s.query_count ? static_cast<int64_t>(s.query_begin) + own.i[r] : -1;
+        own.rows[r] = own.i[r] < s.query_count ? s.query_begin + own.i[r] : -1;
         own.seen[r] = own.rows[r] >= 0 ? eh_seen_keys(a, s, own.i[r]) : 0;
     }
     return own;
 }
 
 // 4 flops a pair and element. Grid: blocks of queries, heads, segments.
-template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor_forward_kernel(eh_attention_view a)
+template <int size, bool bf16>
+__global__ void __launch_bounds__(threads, size <= 64 ? 3 : 2) tensor_forward_kernel(eh_attention_view a)
 {
     constexpr int tile = key_tile_rows;
     SHARED(uint4, key_tile, tile * row_stride<size> / 8);
@@ -331,7 +332,7 @@ __global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a
     const lane_place at = place_of_lane();
     const int64_t begin = shared_prefix ? 0 : blockIdx.z, end = shared_prefix ? a.segment_count : begin + 1;
     float key_sums[size / 8][4] = {}, value_sums[size / 8][4] = {};
-    int64_t rows[2] = {-1, -1};
+    int rows[2] = {-1, -1};
     for (int64_t index = begin; index < end; index++) {
         const eh_segment_view s = eh_segment_at(a, index);
         if (shared_prefix && (s.prefix_begin != prefix_begin || s.prefix_count != prefix_count))
@@ -342,7 +343,7 @@ __global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a
             return; // the same for the whole block, and for all segments of a prefix
         const int j[2] = {first_key + at.row, first_key + at.row + 8};
         for (int r = 0; r < 2; r++) {
-            rows[r] = j[r] < keys_end ? eh_row_of_key(s, j[r]) : -1;
+            rows[r] = j[r] < keys_end ? static_cast<int>(eh_row_of_key(s, j[r])) : -1;
         }
         uint32_t k[size / 16][4], v[size / 16][4];
         load_fragments<size>(a, a.key, head, rows, at.t, k);

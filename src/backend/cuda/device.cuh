@@ -31,6 +31,8 @@ struct eh_cuda_lt_plan {
     bool usable; // false: cublasLt has none
 };
 
+// No CUDA graph of a step: a layer is some 33 launches forward and backward, which the host queues, without waiting for
+// any, in less time than they take from a thousand tokens up; and each batch's lengths would need a graph of their own.
 struct eh_cuda_state {
     int device;
     int multiprocessors, capability; // capability: 75, 80, ...

@@ -11,8 +11,8 @@
 #include <cstdint>
 
 // The most blocks along a grid's y and z, and bytes of fp32 logits at a time: as many as make the gradients' products
-// large, whose results are read and written once for each block of logits. The emulated device has fewer of both, so that
-// small shapes go in several launches.
+// large, whose results are read and written once for each block of logits. The emulated device has fewer of both, so
+// that small shapes go in several launches.
 #ifdef CUDAEMU
 constexpr int64_t eh_largest_grid_y = cudaemu::largest_grid_y, eh_logit_bytes = 64 << 10;
 #else
