@@ -13,8 +13,8 @@ namespace
 constexpr int warps = 4, threads = 32 * warps;
 constexpr int block_rows = 16 * warps; // of a block
 constexpr int key_tile_rows = 32;      // keys that they meet at a time
-// Queries that a block of keys meets at a time. It holds two operands and two sums, which at heads of 128 leaves
-// registers for 16 only.
+// Queries that a block of keys meets at a time. It holds two sums, which at heads of 128 leave registers for 16 only,
+// and for one of its two operands.
 template <int size> constexpr int query_tile_rows = size <= 64 ? 32 : 16;
 template <int tile> constexpr int turned_stride = tile + 8;
 
@@ -112,6 +112,30 @@ __device__ void times_rows(const uint32_t (&left)[size / 16][4], const uint16_t 
             const uint16_t *from = rows + (8 * n + at.g) * row_stride<size> + 16 * k + 2 * at.t;
             const uint32_t b[2] = {word_at(from), word_at(from + 8)};
             eh_mma<bf16>(c[n], left[k], b);
+        }
+    }
+}
+
+// The same where the left operand has no registers to stay in: its words come from the L1 cache as they are needed.
+template <int size, int tile, bool bf16>
+__device__ void fetched_times_rows(const eh_attention_view &a, const eh_heads_view &left, int head,
+                                   const int (&left_rows)[2], const uint16_t *rows, const lane_place &at,
+                                   float (&c)[tile / 8][4])
+{
+#pragma unroll
+    for (int n = 0; n < tile / 8; n++) c[n][0] = c[n][1] = c[n][2] = c[n][3] = 0;
+#pragma unroll 2
+    for (int k = 0; k < size / 16; k++) {
+        uint32_t words[4];
+#pragma unroll
+        for (int part = 0; part < 4; part++)
+            words[part] = pair_at(a, left, left_rows[part % 2] >= 0, start_of(left, left_rows[part % 2], head),
+                                  16 * k + 2 * at.t + 8 * (part / 2));
+#pragma unroll
+        for (int n = 0; n < tile / 8; n++) {
+            const uint16_t *from = rows + (8 * n + at.g) * row_stride<size> + 16 * k + 2 * at.t;
+            const uint32_t b[2] = {word_at(from), word_at(from + 8)};
+            eh_mma<bf16>(c[n], words, b);
         }
     }
 }
@@ -267,7 +291,8 @@ __global__ void __launch_bounds__(threads, size <= 64 ? 3 : 2) tensor_forward_ke
 }
 
 // 6 flops a pair and element. Grid: blocks of queries, heads, segments.
-template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor_query_kernel(eh_attention_view a)
+template <int size, bool bf16>
+__global__ void __launch_bounds__(threads, size <= 64 ? 3 : 2) tensor_query_kernel(eh_attention_view a)
 {
     constexpr int tile = key_tile_rows;
     SHARED(uint4, key_tile, tile * row_stride<size> / 8);
@@ -315,7 +340,7 @@ template <int size, bool bf16> __global__ void __launch_bounds__(threads) tensor
 // 8 flops a pair and element. Own keys: grid blocks of keys, heads, segments. A prefix (prefix_count > 0): grid blocks
 // of it, heads, 1; the block goes through all segments that share it, in order.
 template <int size, bool bf16>
-__global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a, int prefix_begin, int prefix_count)
+__global__ void __launch_bounds__(threads, 2) tensor_key_kernel(eh_attention_view a, int prefix_begin, int prefix_count)
 {
     constexpr int tile = query_tile_rows<size>;
     SHARED(uint4, query_tile, tile * row_stride<size> / 8);
@@ -347,7 +372,8 @@ __global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a
         }
         uint32_t k[size / 16][4], v[size / 16][4];
         load_fragments<size>(a, a.key, head, rows, at.t, k);
-        load_fragments<size>(a, a.value, head, rows, at.t, v);
+        if (size <= 64)
+            load_fragments<size>(a, a.value, head, rows, at.t, v);
         for (int first = eh_first_query(a, s, first_key); first < s.query_count; first += tile) {
             __syncthreads();
             if (threadIdx.x < tile)
@@ -357,7 +383,10 @@ __global__ void __launch_bounds__(threads) tensor_key_kernel(eh_attention_view a
             __syncthreads();
             float p[tile / 8][4], grad_p[tile / 8][4]; // [keys, queries]
             times_rows<size, tile, bf16>(k, queries, at, p);
-            times_rows<size, tile, bf16>(v, grads, at, grad_p);
+            if (size <= 64)
+                times_rows<size, tile, bf16>(v, grads, at, grad_p);
+            else
+                fetched_times_rows<size, tile, bf16>(a, a.value, head, rows, grads, at, grad_p);
 #pragma unroll
             for (int n = 0; n < tile / 8; n++)
 #pragma unroll
