@@ -45,5 +45,5 @@ size_t eh_device_work_bytes(const eh_work_sizes *sizes)
     size_t bytes = larger(output_bytes(sizes), 4 * rows * widest + slack); // operands that meet in fp32
     bytes = larger(bytes, 4 * heads * (rows + (size_t)(sizes->segments * sizes->bucket_count)) + slack);
     bytes = larger(bytes, (size_t)sizes->weight_count / 2048 * sizeof(double) + slack);
-    return larger(bytes, 2 * sum_bytes((int64_t)rows, sizes->widest) + slack);
+    return larger(bytes, 2 * sum_bytes((int64_t)rows, sizes->widest) + slack) + 65536; // and the tickets of sums
 }

@@ -24,6 +24,16 @@ static void outline_training(const eh_model *model, const eh_memory_use *memory,
     outline->layer_bytes = element * (block - (size_t)shared->kept_count);
 }
 
+// Adapters are merged into a copy of one matrix at a time when the model is saved.
+static size_t merged_bytes(const eh_model *model)
+{
+    int64_t most = 0;
+    for (int64_t p = 0; p < model->layout.count; p++)
+        if (eh_adapters_change(model, p) && model->layout.parameters[p].count > most)
+            most = model->layout.parameters[p].count;
+    return (size_t)most * sizeof(float);
+}
+
 eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dtype compute, const eh_memory_use *memory,
                               const eh_batch_limits *limits, eh_model_outline *outline)
 {
@@ -52,7 +62,7 @@ eh_status eh_model_outline_of(const char *where, const char *config_json, eh_dty
         .activation_bytes = eh_model_activation_bytes(&model, limits),
     };
     const eh_work_sizes sizes = eh_model_work_sizes(&model, limits);
-    outline->device_work_bytes = eh_device_work_bytes(&sizes);
+    outline->device_work_bytes = eh_device_work_bytes(&sizes) + merged_bytes(&model);
     outline->packed_bytes = memory ? 0 : eh_dtype_bytes(compute) * (size_t)eh_weights_packable(&model);
     if (memory) {
         EH_TRY_OR(done, eh_sharing_outline(&model, memory->ranks));

@@ -24,7 +24,7 @@ typedef struct {
     int64_t matrix_count; // elements of the matrices that each token is multiplied with: no embeddings, no output layer
     int64_t trained_matrix_count; // of these, elements that have gradients
     size_t activation_bytes;
-    size_t device_work_bytes; // what a GPU's operations work in (eh_device_work_bytes)
+    size_t device_work_bytes; // what a GPU's operations work in (eh_device_work_bytes), and a merged matrix
     size_t packed_bytes;      // inference: copies of matrices that the CPU keeps beside the weights
     // Of training, of the rank that holds most:
     int64_t state_count;                  // elements of each of its moments
