@@ -2,7 +2,7 @@
 // that the script wrote down, so that peers do the same. Each line on standard input asks for one round; each round
 // answers with a line of JSON: seconds by the clock, processor seconds of all ranks and threads, and the results.
 //   bench_model [-t threads] [-p fp32|bf16] [-m micro-batches] [-b batch] [-s slots, or tokens of a batch]
-//               [-n new tokens] [-r tree|fast] [-T trace file] FOLDER train|score|choose|generate|pll
+//               [-n new tokens] [-r tree|fast] [-z 0|1] [-T trace file] FOLDER train|score|choose|generate|pll
 // FOLDER/model is a Hugging Face folder, FOLDER/MODE.txt the work: whole numbers, a list being its length and its
 // items.
 #include <math.h>
@@ -27,7 +27,7 @@ typedef struct {
     eh_model *model;
     const char *folder, *mode, *trace;
     eh_dtype dtype;
-    int threads;
+    int threads, zero;
     int64_t micro_batches, batch, size, new_tokens;
     const char *reduction;
     FILE *work;
@@ -148,9 +148,10 @@ static eh_status make_job(const bench *b, eh_job *job)
     snprintf(text, sizeof text,
              "model: {path: %s/model}\noutput: %s/out\nprecision: %s\n"
              "train: {epochs: 1000000, max_steps: 1000, batch: %lld, micro_batches: %lld, lr: 3.0e-5, "
-             "weight_decay: 0.01, clip: 1.0, schedule: constant, optimizer: adamw, reduction: %s, dropout: 0}\n",
+             "weight_decay: 0.01, clip: 1.0, schedule: constant, optimizer: adamw, reduction: %s, dropout: 0}\n"
+             "memory: {zero: %d}\n",
              b->folder, b->folder, eh_dtype_name(b->dtype), (long long)b->batch, (long long)b->micro_batches,
-             b->reduction);
+             b->reduction, b->zero);
     return eh_job_parse("bench.yaml", text, strlen(text), NULL, 0, job);
 }
 
@@ -408,7 +409,7 @@ done:
 static eh_status read_options(bench *b, int argc, char **argv)
 {
     int option;
-    while ((option = getopt(argc, argv, "t:p:m:b:s:n:r:T:")) != -1) {
+    while ((option = getopt(argc, argv, "t:p:m:b:s:n:r:z:T:")) != -1) {
         switch (option) {
         case 't':
             b->threads = atoi(optarg);
@@ -430,6 +431,9 @@ static eh_status read_options(bench *b, int argc, char **argv)
             break;
         case 'r':
             b->reduction = optarg;
+            break;
+        case 'z':
+            b->zero = atoi(optarg);
             break;
         case 'T':
             b->trace = optarg;
