@@ -61,21 +61,23 @@ void eh_roofline_of(const eh_roofline_device *device, const eh_roofline_step *st
     const double length = step->sequences > 0 ? tokens / step->sequences : 0, pairs = tokens * (length + 1) / 2;
     const double table = step->vocab_size * step->hidden_size, forwards = step->recompute ? 2 : 1;
     const double owned = step->trained_count / (step->zero >= 1 ? step->ranks : 1);
+    const double written = 4 * (2 * step->micro_batches - 1); // a gradient: first written, then read and written
     const double peak = (step->element_bytes == 2 ? device->half_tflops : device->single_tflops) * 1e12;
     *result = (eh_roofline){
         .parts = {
-            [EH_ROOFLINE_PRODUCTS] =
-                {((2 + 2 * forwards) * step->matrix_count + 2 * step->trained_matrix_count) * tokens,
-                 step->micro_batches * (step->matrix_count * (1 + forwards) * element + step->trained_matrix_count * 8),
-                 0},
+            [EH_ROOFLINE_PRODUCTS] = {((2 + 2 * forwards) * step->matrix_count + 2 * step->trained_matrix_count) *
+                                          tokens,
+                                      step->micro_batches * step->matrix_count * (1 + forwards) * element +
+                                          step->trained_matrix_count * written,
+                                      0},
             [EH_ROOFLINE_ATTENTION] = {(4 * forwards + 10) * pairs * step->hidden_size * step->layer_count,
                                        (4 * forwards + 8) * tokens * step->hidden_size * element * step->layer_count,
                                        0},
-            [EH_ROOFLINE_OUTPUT] = {8 * table * step->labels, step->micro_batches * table * (3 * element + 8), 0},
+            [EH_ROOFLINE_OUTPUT] = {8 * table * step->labels, table * (step->micro_batches * 3 * element + written), 0},
             [EH_ROOFLINE_POINTWISE] = {0,
                                        (16 * forwards + 33) * tokens * step->hidden_size * element * step->layer_count,
                                        0},
-            [EH_ROOFLINE_OPTIMISER] = {0, owned * (32 + (step->element_bytes == 2 ? 2 : 0)), 0},
+            [EH_ROOFLINE_OPTIMISER] = {0, owned * (28 + (step->element_bytes == 2 ? 2 : 0)), 0},
         }};
     for (int p = 0; p < EH_ROOFLINE_PARTS; p++) {
         eh_roofline_part *part = &result->parts[p];
