@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 static atomic_int_fast64_t allocation_count;
@@ -150,8 +149,15 @@ size_t eh_resident_bytes(void)
     return read ? (size_t)resident * (size_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
+// Not getrusage's ru_maxrss, which begins at the size of the program that this one was started from.
 size_t eh_peak_resident_bytes(void)
 {
-    struct rusage usage;
-    return getrusage(RUSAGE_SELF, &usage) == 0 ? (size_t)usage.ru_maxrss * 1024 : 0;
+    long long kilobytes = 0;
+    char line[256];
+    FILE *file = fopen("/proc/self/status", "rb");
+    if (file == NULL)
+        return 0;
+    while (fgets(line, sizeof line, file) != NULL && sscanf(line, "VmHWM: %lld", &kilobytes) != 1) continue;
+    fclose(file);
+    return (size_t)kilobytes * 1024;
 }
