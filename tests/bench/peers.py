@@ -426,14 +426,6 @@ def statistic(rounds, key, per):
     return dict(median=statistics.median(values), best=values[0], worst=values[-1])
 
 
-def warm_memory(weights):
-    """What the host of a virtual machine has taken back is slow to touch, up to ten times; whoever comes first would pay.
-    Small pages and huge ones."""
-    size = 10 * weights + (3 << 29)
-    program = f"import mmap; m = mmap.mmap(-1, {size}); m.madvise(mmap.MADV_HUGEPAGE); m.write(b'1' * {size})"
-    subprocess.run([sys.executable, "-c", program], check=True)
-
-
 def load():
     with open("/proc/loadavg") as f:
         return float(f.read().split()[0])
@@ -488,17 +480,13 @@ def measure(args, folder, weights):
             program.stop()
     else:
         for r in range(rounds):
-            if args.restart:
-                warm_memory(weights)
-            answer = programs[0].ask(dict(dropout=r >= 2 and not args.restart))
-            for program in programs[1:]:
+            request = dict(dropout=r >= 2 and not args.restart)
+            for program in programs:             # ours first: it says which examples the others take
+                answer = program.ask(request)
+                request.setdefault("examples", answer.get("examples"))
                 if args.restart:
-                    programs[0].stop()
-                    warm_memory(weights)
-                program.ask(dict(dropout=r >= 2 and not args.restart, examples=answer.get("examples")))
+                    program.stop()
             loads.append(load())
-            for program in programs if args.restart else []:
-                program.stop()
     for program in programs:
         program.stop()
     ours, per = programs[0], args.items if args.mode in ("score", "choose", "generate") else 1
