@@ -115,7 +115,7 @@ check 'continued: it says from where' has "$err" 'going on from stopped/checkpoi
 check 'continued: the weights of one run' equal "$(weights stopped)" "$(weights whole)"
 check 'continued: its losses' equal "$(losses stopped)" "$(losses whole)"
 
-# --- kill -9 at random moments, with a checkpoint every step or so ---
+# --- kill -9 at random steps, with a checkpoint every step or so ---
 fresh killed
 more=("${long[@]}" --set checkpoint.minutes=0.0002)
 kills=0
@@ -125,7 +125,11 @@ for round in 1 2; do
         grep -q 'rank.*, cpu' log && break
         sleep 0.05
     done
-    sleep "$((RANDOM % 2)).$((RANDOM % 9))"
+    more_rows=$((RANDOM % 6 + 1)) rows=$(cat killed/metrics.csv 2>/dev/null | wc -l)
+    for _ in $(seq 500); do # some steps later, however quick they are
+        [ "$(cat killed/metrics.csv 2>/dev/null | wc -l)" -lt $((rows + more_rows)) ] || break
+        sleep 0.01
+    done
     victim=$(ranks_of killed | shuf -n 1)
     [ -n "$victim" ] && kill -9 "$victim" 2>/dev/null && kills=$((kills + 1))
     wait
