@@ -149,7 +149,8 @@ size_t eh_resident_bytes(void)
     return read ? (size_t)resident * (size_t)sysconf(_SC_PAGESIZE) : 0;
 }
 
-// Not getrusage's ru_maxrss, which begins at the size of the program that this one was started from.
+// Not getrusage's ru_maxrss, which begins at the size of the program that this one was started from. The system's count
+// is off by some pages and may fall by them; what is told does not.
 size_t eh_peak_resident_bytes(void)
 {
     long long kilobytes = 0;
@@ -159,5 +160,9 @@ size_t eh_peak_resident_bytes(void)
         return 0;
     while (fgets(line, sizeof line, file) != NULL && sscanf(line, "VmHWM: %lld", &kilobytes) != 1) continue;
     fclose(file);
-    return (size_t)kilobytes * 1024;
+    static _Atomic int_fast64_t most;
+    int_fast64_t told = atomic_load(&most);
+    const int_fast64_t now = (int_fast64_t)kilobytes * 1024;
+    while (now > told && !atomic_compare_exchange_weak(&most, &told, now)) continue;
+    return (size_t)(now > told ? now : told);
 }
