@@ -285,7 +285,7 @@ static void find_longer_prefixes(eh_requests *requests, int64_t outer)
 }
 
 // Prompts of one item begin alike (the orders of the options of a question): what all of them share becomes a context,
-// and what some of them go on with one behind it. Six orders of StereoSet's question cost 3.2 times one instead of
+// and what some of them go on with one behind it. Six orders of StereoSet's question cost 3.0 times one instead of
 // 6.1 (tests/bench/run.sh orders-1 orders-6).
 void eh_requests_find_prefixes(eh_model_kind kind, eh_requests *requests)
 {

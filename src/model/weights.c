@@ -162,13 +162,14 @@ static eh_status copy_in(eh_model *model, const eh_stored_tensor *in, int64_t be
         const int64_t count = length - first < chunk ? length - first : chunk;
         const size_t offset = (size_t)first * out_bytes;
         *bad += convert(in, begin + first, count, tensor->dtype, host != NULL ? host + offset : staging);
-        const eh_tensor part = {.buffer = tensor->buffer,
-                                .offset = tensor->offset + offset,
-                                .dtype = tensor->dtype,
-                                .dimension_count = 1,
-                                .shape = {count}};
-        if (host == NULL)
+        if (host == NULL) {
+            const eh_tensor part = {.buffer = tensor->buffer,
+                                    .offset = tensor->offset + offset,
+                                    .dtype = tensor->dtype,
+                                    .dimension_count = 1,
+                                    .shape = {count}};
             EH_TRY_OR(done, eh_backend_upload(model->backend, staging, &part));
+        }
         eh_mapped_file_forget(&model->stored.files[in->file], in->bytes + (size_t)(begin + first) * in_bytes,
                               (size_t)count * in_bytes);
     }

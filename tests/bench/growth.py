@@ -1,8 +1,9 @@
-"""How cost grows, from the lines that tests/bench/run.sh's grow-*, data-* and decode-* cases left: growth.py LINES.jsonl...
+"""How cost grows, from the lines that tests/bench/run.sh's grow-*, data-* and decode-* cases left:
+growth.py LINES.jsonl...
 
 With the model: seconds by the clock fitted as c weights^b over all sizes (least squares of the logarithms), and what a
-weight and token cost at each size. With the data: a step's seconds and the peak of memory beside the first case's. With a text's length: the seconds of one
-more token of one text, and at what speed that reads all weights once.
+weight and token cost at each size. With the data: a step's seconds and the peak of memory beside the first case's. With a
+text's length: the seconds of one more token of one text, and at what speed that reads all weights once.
 """
 import json
 import math

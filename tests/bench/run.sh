@@ -39,6 +39,7 @@ cases=(
     "ranks-1x1 train bloom-small --threads 1 --micro 2 --peers="
     "ranks-1x2 train bloom-small --threads 2 --micro 2 --peers="
     "ranks-2x1 train bloom-small --threads 1 --ranks 2 --micro 2 --peers="
+    "ranks-2x1-zero1 train bloom-small --threads 1 --ranks 2 --micro 2 --zero 1 --peers="
 )
 for shape in gpt2 bloom-small flan-t5-small; do cases+=("train-$shape-bf16 train $shape --precision bf16"); done
 for shape in gpt2 flan-t5-small; do cases+=("score-$shape-bf16 score $shape --peers lean,batch --precision bf16"); done
